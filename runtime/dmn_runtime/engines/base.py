@@ -1,0 +1,37 @@
+"""What every engine offers (docs/engines.md)."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmn_runtime.volume.base import Voxels
+
+
+class Engine(Protocol):
+    """A network ready to run, with normalisation, activation and quantisation around it.
+
+    Attributes:
+        name: the word of `--engine` ("cpu", ...).
+        description: library, version and device, for the report.
+    """
+
+    name: str
+    description: str
+
+    def segment(self, patch: Voxels) -> NDArray[np.uint8]:
+        """Return the probability of the patch's core, 255 = certain.
+
+        Args:
+            patch: zyx voxels on the working grid with `context` slices more on both sides of z and `halo`
+                pixels more on both sides of y and x, already reflected where the volume ends; y and x are
+                multiples of the network's stride.
+
+        Returns:
+            zyx probability without context and halo. May be called from several threads at once.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        ...

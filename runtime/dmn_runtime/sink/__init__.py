@@ -1,0 +1,1 @@
+"""Outputs: one file a format, all offering `Sink`, and the ledger that makes a run resumable."""

@@ -1,0 +1,1 @@
+"""Image volumes: one file a format, all answering `Volume`."""

@@ -1,0 +1,1 @@
+"""One file a command; each exposes a function `command`, a typer callback."""
