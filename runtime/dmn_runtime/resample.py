@@ -153,7 +153,8 @@ class _Pass:
     def rows(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
         """Sum along y."""
         if self.axis.is_identity:
-            return image[self.taps.index[0]]
+            same: NDArray[np.generic] = image[self.taps.index[0]]
+            return same
         total = np.zeros((self.taps.index.shape[1], image.shape[1]), self.accumulator)
         for index, weight in zip(self.taps.index, self.weight, strict=True):
             total += image[index] * weight[:, None]

@@ -34,5 +34,5 @@ def read_working(volume: Volume, plan: Plan, region: Region) -> Voxels:
 def _mirror(block: Voxels, index: list[np.ndarray[tuple[int], np.dtype[np.intp]]]) -> Voxels:
     for axis, positions in enumerate(index):
         if len(positions) != block.shape[axis] or not np.array_equal(positions, np.arange(len(positions))):
-            block = np.take(block, positions, axis=axis)
+            block = block[(slice(None),) * axis + (positions,)]
     return block
