@@ -1,0 +1,180 @@
+"""report.json: what was done, with what, how fast; one beside each output (docs/report.md)."""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dmn_runtime._version import __version__
+from dmn_runtime.errors import OutputError
+from dmn_runtime.geometry import Spacing, Triple
+from dmn_runtime.machine import Machine
+
+FORMAT = "dmn-report"
+FORMAT_VERSION = 1
+STAGES = ("read", "resample", "network", "assemble", "write", "idle")
+"""Keys of `Report.busy_s`; a stage that never ran is left out."""
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """The input: file name without its folders, shape zyx, voxel size in nm zyx (None: unknown)."""
+
+    name: str
+    format: str
+    shape: Triple
+    dtype: str
+    voxel_nm: Spacing | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class PackageFacts:
+    """The package: its name, the sha256 of the zip, and `method` of its provenance (None: not stated)."""
+
+    name: str
+    sha256: str
+    method: str | None
+
+
+@dataclass(frozen=True)
+class GridFacts:
+    """The two grids, zyx: where the network ran and where the result was written; nm, None where unknown."""
+
+    working_shape: Triple
+    working_voxel_nm: Spacing | None
+    output_shape: Triple
+    output_voxel_nm: Spacing | None
+
+
+@dataclass(frozen=True)
+class NormalisationFacts:
+    """The volume's map to network input: grey values `low` and `high`, `clip`, voxels in the sample."""
+
+    low: float
+    high: float
+    clip: float
+    sampled_voxels: int
+
+
+@dataclass(frozen=True)
+class PlanFacts:
+    """The tile plan: shapes zyx in voxels of the working grid, halo and stride in px, how many of each."""
+
+    block: Triple
+    tile: Triple
+    halo_px: int
+    stride_px: int
+    blocks: int
+    tiles: int
+
+
+@dataclass(frozen=True)
+class SeamFacts:
+    """The seam check: mean |dp| (0 to 1) on tile faces and inside tiles, largest |dp| in grey levels."""
+
+    faces_mean_dp: float
+    interior_mean_dp: float
+    max_grey_levels: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run of `dmn infer`.
+
+    Attributes:
+        input: see `InputFacts`.
+        package: see `PackageFacts`.
+        grids: see `GridFacts`.
+        normalisation: see `NormalisationFacts`.
+        plan: see `PlanFacts`.
+        engine: the engine's description.
+        workers: engine threads.
+        threshold: probability from which a voxel is foreground.
+        busy_s: stage (`STAGES`) to seconds of work in it, summed over threads.
+        wall_s: from the start of this run to its finished output.
+        first_tile_s: from the start to the first segmented tile; None if this run had none left to do.
+        voxels: output voxels segmented by this run; less than the output where it was resumed.
+        peak_rss_bytes: largest resident memory of the process; None where the system does not tell.
+        machine: see `dmn_runtime.machine.Machine`.
+        versions: library to version.
+        started: UTC, ISO 8601.
+        resumed: whether earlier runs had finished some of the blocks.
+        interrupted: how many earlier runs of this output did not end.
+        foreground_share: of the written mask, 0 to 1.
+        drift: sentences of the drift alarm, empty for a volume like those of the training.
+        seams: None where the seam check was not asked for.
+    """
+
+    input: InputFacts
+    package: PackageFacts
+    grids: GridFacts
+    normalisation: NormalisationFacts
+    plan: PlanFacts
+    engine: str
+    workers: int
+    threshold: float
+    busy_s: dict[str, float]
+    wall_s: float
+    first_tile_s: float | None
+    voxels: int
+    peak_rss_bytes: int | None
+    machine: Machine
+    versions: dict[str, str]
+    started: str
+    resumed: bool
+    interrupted: int
+    foreground_share: float
+    drift: tuple[str, ...]
+    seams: SeamFacts | None = None
+
+    @property
+    def voxels_per_s(self) -> float:
+        """Voxels of this run by its wall time, end to end."""
+        return self.voxels / self.wall_s
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of DMN, Python and the libraries that a result depends on."""
+    libraries = {name: _installed(name) for name in ("numpy", "onnxruntime", "tifffile", "zarr")}
+    return {"dmn": __version__, "python": platform.python_version(), **libraries}
+
+
+def _installed(library: str) -> str:
+    # ONNX Runtime comes under one of several distribution names, all with the same import name.
+    for distribution in (library, f"{library}-gpu", f"{library}-openvino"):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Return the report as plain JSON values, with its format and its speed in voxels/s."""
+    head = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    return {**head, **asdict(report), "voxels_per_s": report.voxels_per_s}
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write `report.json`, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or the path cannot be written; nothing is left behind.
+    """
+    text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"the report {path} cannot be written ({error.strerror}): check the folder and the free space"
+        ) from error
