@@ -1,0 +1,88 @@
+"""Curves of a run: `curves.csv`, one line a value (step,name,value), and TensorBoard events if wanted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dmn_train.files import write_text
+
+HEADER = "step,name,value"
+
+
+class Curves(Protocol):
+    """Where values of a step go."""
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Append named values of `step`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files."""
+        ...
+
+
+class CsvCurves:
+    """Curves in a CSV file that a resumed run cuts back to its checkpoint."""
+
+    def __init__(self, path: Path, *, done: int) -> None:
+        """Open `path`, keeping the lines of steps up to `done`."""
+        kept = [line for line in _lines(path) if int(line.partition(",")[0]) <= done]
+        write_text(path, "\n".join([HEADER, *kept]) + "\n")
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Append named values of `step`."""
+        for name, value in values.items():
+            self._file.write(f"{step},{name},{value:.6g}\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class TensorBoardCurves:
+    """Curves as TensorBoard events."""
+
+    def __init__(self, folder: Path, *, done: int) -> None:
+        """Write events into `folder`; those after step `done` are taken back."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=done + 1)  # type: ignore[no-untyped-call]
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Append named values of `step`."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Flush and close the event file."""
+        self._writer.close()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class ManyCurves:
+    """The same curves in several places."""
+
+    places: tuple[Curves, ...]
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Append named values of `step`."""
+        for place in self.places:
+            place.add(step, values)
+
+    def close(self) -> None:
+        """Close all."""
+        for place in self.places:
+            place.close()
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    # A killed run may leave a line cut short: only whole lines are kept.
+    return [
+        line
+        for line in path.read_text(encoding="utf-8").split("\n")[1:-1]
+        if line.count(",") == 2 and line.partition(",")[0].isdigit()
+    ]

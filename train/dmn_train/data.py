@@ -1,0 +1,139 @@
+"""Batches of crops, each a pure function of (seed, step): a resumed run needs no generator's state."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from dmn_runtime.errors import DmnError, RunError
+from dmn_runtime.geometry import Triple
+from dmn_runtime.normalise import spread
+from dmn_runtime.plan import reflect
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmn_train.augment import change_intensity, draw_warp, window_px
+from dmn_train.recipe import PlacedRecipe, Recipe
+from dmn_train.stacks import FOREGROUND, UNLABELLED, Stack, source_input
+
+FOREGROUND_STAY = 0.5  # a drawn foreground voxel lies within the central half of its crop
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops of the labelled source.
+
+    Attributes:
+        image: nchw float32, normalised, c = in_channels.
+        truth: n1hw float32, 1 foreground, 0 else.
+        valid: n1hw float32, 1 labelled, 0 else.
+    """
+
+    image: Tensor
+    truth: Tensor
+    valid: Tensor
+
+
+def draw_batch(stacks: tuple[Stack, ...], recipe: Recipe, step: int) -> Batch:
+    """Draw the batch of `step`: at least `loop.foreground_share` of its crops hold foreground."""
+    loop, augment = recipe.loop, recipe.augment
+    rng = np.random.default_rng([loop.seed, step])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    context = recipe.network.spec.context_slices
+    edge = window_px(augment, loop.crop_px)
+    with_foreground = int(np.ceil(loop.foreground_share * loop.batch))
+    windows, labels = [], []
+    for index in range(loop.batch):
+        stack, centre = _draw_centre(stacks, rng, loop.crop_px, anchored=index < with_foreground)
+        window = cut_window(stack.grey, centre, context, edge, edge)
+        windows.append(_draw_table(stack, rng, recipe.method.histogram_matching)[window])
+        labels.append(cut_window(stack.mask, centre, 0, edge, edge))
+    warp = draw_warp(rng, augment, loop.batch, loop.crop_px, edge)
+    image = warp.image(torch.from_numpy(np.stack(windows)))
+    mask = warp.labels(torch.from_numpy(np.stack(labels).astype(np.float32)))
+    clip = recipe.normalisation.clip
+    return Batch(
+        image=change_intensity(image, rng, generator, augment.strength, clip),
+        truth=(mask == FOREGROUND).float(),
+        valid=(mask != UNLABELLED).float(),
+    )
+
+
+def cut_window(
+    voxels: NDArray[Any], centre: Triple, context: int, height_px: int, width_px: int
+) -> NDArray[Any]:
+    """Return the window around `centre`, reflected where it reaches outside: chw, c = 2 context + 1.
+
+    The window starts half its edge (rounded down) before the centre.
+    """
+    z, y, x = (
+        reflect(middle - before, middle - before + length, n)
+        for middle, before, length, n in zip(
+            centre,
+            (context, height_px // 2, width_px // 2),
+            (2 * context + 1, height_px, width_px),
+            voxels.shape,
+            strict=True,
+        )
+    )
+    return voxels[z[:, None, None], y[None, :, None], x[None, None, :]]
+
+
+def _draw_centre(
+    stacks: tuple[Stack, ...], rng: Generator, crop_px: int, *, anchored: bool
+) -> tuple[Stack, Triple]:
+    """Draw a stack and the centre of a crop: anywhere, or within reach of a foreground voxel."""
+    weights = np.array([len(s.foreground) if anchored else s.mask.size for s in stacks], np.float64)
+    stack = stacks[int(rng.choice(len(stacks), p=weights / weights.sum()))]
+    if not anchored:
+        z, y, x = stack.mask.shape
+        centre_y, centre_x = _draw_inside(rng, y, crop_px), _draw_inside(rng, x, crop_px)
+        return stack, (int(rng.integers(z)), centre_y, centre_x)
+    flat = stack.foreground[int(rng.integers(len(stack.foreground)))]
+    z, y, x = (int(i) for i in np.unravel_index(flat, stack.mask.shape))
+    reach = int(crop_px * FOREGROUND_STAY / 2)
+    dy, dx = (int(d) for d in rng.integers(-reach, reach + 1, 2))
+    return stack, (z, y + dy, x + dx)
+
+
+def _draw_inside(rng: Generator, extent: int, crop_px: int) -> int:
+    """Draw a centre such that the crop lies inside, where it fits at all."""
+    if extent <= crop_px:
+        return extent // 2
+    return crop_px // 2 + int(rng.integers(extent - crop_px + 1))
+
+
+def _draw_table(stack: Stack, rng: Generator, share: float) -> NDArray[np.float32]:
+    """Return the stack's table or, with probability `share`, a blend of it with the matched one."""
+    chosen, blend = rng.random() < share, np.float32(rng.random())
+    if stack.matched is None or not chosen:
+        return stack.table
+    return stack.table + blend * (stack.matched - stack.table)
+
+
+def parity_tiles_of(
+    placed: PlacedRecipe, origins: list[dict[str, Any]], context: int, count: int, edge_px: int
+) -> NDArray[np.float32]:
+    """Return tiles for `dmn_train.run.parity_tiles`."""
+    try:
+        stacks, fingerprints = source_input(placed)
+    except DmnError as error:
+        raise RunError(f"the source of this run cannot be read ({error}): put it back") from error
+    recorded = [origin["fingerprint"] for origin in origins if origin["role"] == "source"]
+    if recorded[: len(fingerprints)] != fingerprints:
+        raise RunError("the source volume is not the one that this run was trained on: put it back")
+    tiles = []
+    for index in range(count):
+        stack = stacks[index % len(stacks)]
+        centre = _spread_centre(stack, index, count)
+        tiles.append(stack.table[cut_window(stack.grey, centre, context, edge_px, edge_px)])
+    return np.stack(tiles)
+
+
+def _spread_centre(stack: Stack, index: int, count: int) -> Triple:
+    """Walk through z from first to last while y and x visit a lattice."""
+    z, y, x = stack.mask.shape
+    share_y, share_x = (index * 0.6180339887) % 1.0, (index * 0.7548776662) % 1.0
+    zs = spread(z, 1, count)
+    return (zs[index % len(zs)], int(share_y * y), int(share_x * x))

@@ -1,0 +1,340 @@
+"""Image stacks in memory, on the working grid, with everything that turns them into network input."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from dmn_runtime.contract import QUANTILE_PERCENTS, Domain
+from dmn_runtime.errors import RecipeError, VolumeError
+from dmn_runtime.geometry import Region, Spacing, Triple, whole
+from dmn_runtime.normalise import IntensityMap, fit_map, histogram
+from dmn_runtime.phantom import REGIMES, make_phantom
+from dmn_runtime.resample import resample_slices
+from dmn_runtime.volume.base import Voxels
+from dmn_runtime.volume.open import open_volume
+from numpy.typing import NDArray
+
+from dmn_train.matching import matching_table
+from dmn_train.recipe import PhantomSection, PlacedRecipe, SliceRange, SourceSection, TargetSection
+
+BACKGROUND, FOREGROUND, UNLABELLED = 0, 1, 255
+VALIDATION_SEED_STEP = 100_000  # validation phantoms start this far from the training ones
+
+
+@dataclass(frozen=True)
+class Grey:
+    """A whole raw volume in memory, zyx; answers like any `dmn_runtime.volume.base.Volume`."""
+
+    path: str
+    format: str
+    voxels: Voxels
+    voxel_nm: Spacing
+    content: str
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels, zyx."""
+        z, y, x = self.voxels.shape
+        return (z, y, x)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the grey values: uint8 or uint16."""
+        return self.voxels.dtype
+
+    def read(self, region: Region) -> Voxels:
+        """Return a copy of the voxels of `region`."""
+        return self.voxels[region.slices].copy()
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint that the file had."""
+        return self.content
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A labelled stack on the working grid.
+
+    Attributes:
+        name: as the recipe has it.
+        grey: uint8 or uint16 zyx.
+        mask: uint8 zyx: 0 background, 1 foreground, 255 unlabelled.
+        table: float32 network input for each grey value.
+        matched: the same after matching the target's histogram; None without a target.
+        foreground: flat indices into `mask` of the foreground.
+    """
+
+    name: str
+    grey: Voxels
+    mask: NDArray[np.uint8]
+    table: NDArray[np.float32]
+    matched: NDArray[np.float32] | None
+    foreground: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a stack came from, for run.json.
+
+    Attributes:
+        role: "source" or "target".
+        name: the recipe's word for it.
+        fingerprint: of the image's content.
+        mask_fingerprint: of the mask's, None for an unlabelled volume.
+        shape: raw voxels, zyx.
+        voxel_nm: raw voxel size, zyx.
+        map: the intensity map on the raw grid.
+    """
+
+    role: str
+    name: str
+    fingerprint: str
+    mask_fingerprint: str | None
+    shape: Triple
+    voxel_nm: Spacing
+    map: IntensityMap
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a run trains on.
+
+    Attributes:
+        train: stacks that crops are drawn from.
+        held_out: stacks for the validation curve; may be empty.
+        origins: one for each raw volume.
+        domain: statistics for the drift alarm.
+        voxel_nm: of the training domain's raw data, zyx.
+    """
+
+    train: tuple[Stack, ...]
+    held_out: tuple[Stack, ...]
+    origins: tuple[Origin, ...]
+    domain: Domain
+    voxel_nm: Spacing
+
+
+@dataclass(frozen=True)
+class _Raw:
+    image: Grey
+    mask: NDArray[np.uint8]
+    mask_fingerprint: str
+    train: bool
+
+
+def load_material(placed: PlacedRecipe) -> Material:
+    """Open, check, normalise and resample everything that a recipe names.
+
+    Raises:
+        VolumeError: a file cannot be read, or image and mask do not fit each other.
+        RecipeError: the voxel size is neither in the recipe nor in the file, or a range is off.
+    """
+    recipe = placed.recipe
+    rule = recipe.normalisation.rule
+    source = recipe.data.source
+    raws = _phantoms(recipe.data.source.phantom, placed) if source.phantom else [_files(placed, source)]
+    target = None if recipe.data.target is None else _target(placed, recipe.data.target)
+    counts = [histogram(raw.image) for raw in raws]
+    maps = [fit_map(c, rule, raw.image.path) for c, raw in zip(counts, raws, strict=True)]
+    target_counts = None if target is None else histogram(target)
+    target_map = None if target is None or target_counts is None else fit_map(target_counts, rule, target.path)
+
+    train: list[Stack] = []
+    held_out: list[Stack] = []
+    for raw, count, intensity in zip(raws, counts, maps, strict=True):
+        matched = None
+        if target_counts is not None and target_map is not None:
+            matched = target_map.apply(matching_table(count, target_counts))
+        whole_stack = _stack(raw, intensity, matched, recipe.working_voxel_nm)
+        mine, kept = _split(whole_stack, raw.train, placed)
+        train += mine
+        held_out += kept
+    if not any(len(stack.foreground) for stack in train):
+        raise VolumeError(f"{raws[0].image.path} has no foreground to train on: check the mask and the slices")
+
+    origins = [
+        Origin("source", r.image.path, r.image.content, r.mask_fingerprint, r.image.shape, r.image.voxel_nm, m)
+        for r, m in zip(raws, maps, strict=True)
+    ]
+    pooled = list(zip(counts, maps, strict=True))
+    if target is not None and target_counts is not None and target_map is not None:
+        origins.append(
+            Origin("target", target.path, target.content, None, target.shape, target.voxel_nm, target_map)
+        )
+        pooled.append((target_counts, target_map))
+    domain = Domain(pooled_quantiles(pooled, QUANTILE_PERCENTS), _foreground_share(train))
+    return Material(tuple(train), tuple(held_out), tuple(origins), domain, raws[0].image.voxel_nm)
+
+
+def pooled_quantiles(
+    volumes: Iterable[tuple[NDArray[np.int64], IntensityMap]], percents: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Return quantiles of the unclipped normalised intensity of several volumes, each of the same weight."""
+    values, weights = [], []
+    for counts, intensity in volumes:
+        unclipped = IntensityMap(intensity.low, intensity.high, np.inf)
+        values.append(unclipped.apply(np.arange(len(counts))).astype(np.float64))
+        weights.append(counts / counts.sum())
+    value, weight = np.concatenate(values), np.concatenate(weights)
+    order = np.argsort(value, kind="stable")
+    cumulated = np.cumsum(weight[order])
+    positions = np.searchsorted(cumulated, np.array(percents) / 100.0 * cumulated[-1] - 1e-12)
+    return tuple(float(v) for v in value[order][positions])
+
+
+def source_input(placed: PlacedRecipe) -> tuple[list[Stack], list[str]]:
+    """Return the source's stacks whole and the fingerprints of their images."""
+    source = placed.recipe.data.source
+    raws = _phantoms(source.phantom, placed) if source.phantom else [_files(placed, source)]
+    raws = [raw for raw in raws if raw.train]
+    rule = placed.recipe.normalisation.rule
+    stacks = [
+        _stack(raw, fit_map(histogram(raw.image), rule, raw.image.path), None, placed.recipe.working_voxel_nm)
+        for raw in raws
+    ]
+    return stacks, [raw.image.content for raw in raws]
+
+
+def read_whole(placed: PlacedRecipe, name: str, voxel_nm: Spacing | None) -> Grey:
+    """Read a volume into memory.
+
+    Raises:
+        RecipeError: its voxel size is neither given nor in the file.
+    """
+    with open_volume(placed.locate(name), voxel_nm=voxel_nm) as volume:
+        if volume.voxel_nm is None:
+            raise RecipeError(f"{name} does not say its voxel size: add voxel_nm = [z, y, x] beside it")
+        voxels = volume.read(whole(volume.shape))
+        return Grey(name, volume.format, voxels, volume.voxel_nm, volume.fingerprint())
+
+
+def _files(placed: PlacedRecipe, source: SourceSection) -> _Raw:
+    assert source.image is not None
+    assert source.mask is not None
+    image = read_whole(placed, source.image, source.voxel_nm)
+    labels = read_whole(placed, source.mask, image.voxel_nm)
+    mask = _checked_mask(labels, image)
+    if source.valid is not None:
+        valid = read_whole(placed, source.valid, image.voxel_nm)
+        _same_shape(valid, image)
+        mask[valid.voxels == 0] = UNLABELLED
+    if source.slices is not None:
+        first, stop = _inside(source.slices, image, "data.source.slices")
+        mask[:first] = UNLABELLED
+        mask[stop:] = UNLABELLED
+    return _Raw(image, mask, labels.content, train=True)
+
+
+def _target(placed: PlacedRecipe, target: TargetSection) -> Grey:
+    image = read_whole(placed, target.image, target.voxel_nm)
+    if target.slices is None:
+        return image
+    first, stop = _inside(target.slices, image, "data.target.slices")
+    return Grey(image.path, image.format, image.voxels[first:stop], image.voxel_nm, image.content)
+
+
+def _phantoms(section: PhantomSection | None, placed: PlacedRecipe) -> list[_Raw]:
+    assert section is not None
+    held_out = placed.recipe.validate_.phantoms if placed.recipe.validate_ else None
+    train = [_phantom(section, index, section.seed + index, True) for index in range(section.count)]
+    first = section.seed + VALIDATION_SEED_STEP
+    return train + [_phantom(section, index, first + index, False) for index in range(held_out or 0)]
+
+
+def _phantom(section: PhantomSection, index: int, seed: int, train: bool) -> _Raw:
+    """Make one phantom; the regimes take turns, so that each has its share."""
+    regime = tuple(REGIMES)[index % len(REGIMES)]
+    phantom = make_phantom(section.shape, seed=seed, voxel_nm=section.voxel_nm, regime=regime)
+    name = f"phantom {seed} {regime}"
+    image = Grey(name, "phantom", phantom.image, phantom.voxel_nm, _digest(phantom.image))
+    return _Raw(image, phantom.mask.copy(), _digest(phantom.mask), train)
+
+
+def _checked_mask(labels: Grey, image: Grey) -> NDArray[np.uint8]:
+    _same_shape(labels, image)
+    found = np.unique(labels.voxels)
+    wrong = [int(value) for value in found if value not in (BACKGROUND, FOREGROUND, UNLABELLED)]
+    if wrong or FOREGROUND not in found:
+        raise VolumeError(
+            f"{labels.path} holds the values {', '.join(str(int(v)) for v in found[:6])}, wanted a mask with "
+            f"0 = background, 1 = foreground and, where nothing is known, 255"
+        )
+    return labels.voxels.astype(np.uint8)
+
+
+def _same_shape(labels: Grey, image: Grey) -> None:
+    if labels.shape != image.shape:
+        raise VolumeError(
+            f"{labels.path} has {labels.shape} voxels (zyx) and {image.path} has {image.shape}: "
+            "name the labels of this image"
+        )
+
+
+def _inside(slices: SliceRange, image: Grey, key: str) -> SliceRange:
+    if slices[1] > image.shape[0]:
+        raise RecipeError(f"{key} is {list(slices)}, but {image.path} has {image.shape[0]} slices")
+    return slices
+
+
+def _stack(
+    raw: _Raw, intensity: IntensityMap, matched: NDArray[np.float32] | None, working_nm: float | None
+) -> Stack:
+    grey = resample_slices(raw.image.voxels, raw.image.voxel_nm, working_nm)
+    mask = _resampled_mask(raw.mask, raw.image.voxel_nm, working_nm)
+    table = intensity.table(raw.image.dtype)
+    return Stack(raw.image.path, grey, mask, table, matched, np.flatnonzero(mask == FOREGROUND))
+
+
+def _resampled_mask(
+    mask: NDArray[np.uint8], voxel_nm: Spacing, working_nm: float | None
+) -> NDArray[np.uint8]:
+    """Resample by majority: foreground where half of a pixel is; unlabelled where any of it is."""
+    share = resample_slices((mask == FOREGROUND).astype(np.uint8) * 255, voxel_nm, working_nm)
+    unknown = resample_slices((mask == UNLABELLED).astype(np.uint8) * 255, voxel_nm, working_nm)
+    return np.where(unknown > 0, UNLABELLED, share >= 128).astype(np.uint8)
+
+
+def _split(stack: Stack, train: bool, placed: PlacedRecipe) -> tuple[list[Stack], list[Stack]]:
+    if not train:
+        return [], [stack]
+    validate = placed.recipe.validate_
+    if validate is None or validate.slices is None:
+        return [stack], []
+    first, stop = validate.slices
+    if stop > len(stack.grey):
+        raise RecipeError(f"validate.slices is {[first, stop]}, but {stack.name} has {len(stack.grey)} slices")
+    kept = _cut(stack, first, stop)
+    rest = [_cut(stack, a, b) for a, b in ((0, first), (stop, len(stack.grey))) if a < b]
+    return rest, [kept]
+
+
+def _cut(stack: Stack, first: int, stop: int) -> Stack:
+    mask = stack.mask[first:stop]
+    return Stack(
+        stack.name, stack.grey[first:stop], mask, stack.table, stack.matched, np.flatnonzero(mask == FOREGROUND)
+    )
+
+
+def _foreground_share(stacks: list[Stack]) -> float:
+    labelled = sum(int((stack.mask != UNLABELLED).sum()) for stack in stacks)
+    return sum(len(stack.foreground) for stack in stacks) / labelled
+
+
+def _digest(voxels: NDArray[np.uint8]) -> str:
+    return sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
+
+
