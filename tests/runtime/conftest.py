@@ -1,0 +1,63 @@
+"""A small network with pooling, skips and a decoder, written by hand, whose footprint is known on paper."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from dmn_runtime.plan import Footprint
+
+
+def _conv(name: str, weight: np.ndarray) -> onnx.TensorProto:
+    return numpy_helper.from_array(weight.astype(np.float32), name)
+
+
+def small_unet(in_channels: int, seed: int = 0) -> bytes:
+    """Return conv 3x3 -> pool -> conv 3x3 -> upsample -> concat -> conv 3x3, random weights, as ONNX bytes.
+
+    On paper, at full resolution: the last convolution needs 1 px; through the upsampling the inner one needs
+    1 px of 2 px each, the pooling 1 px more, the first convolution 1 px: at most 1 + (1 + 1) * 2 + 1 = 6 px.
+    """
+    rng = np.random.default_rng(seed)
+    weights = [
+        _conv("w1", rng.normal(size=(4, in_channels, 3, 3)) / 3),
+        _conv("w2", rng.normal(size=(6, 4, 3, 3)) / 4),
+        _conv("w3", rng.normal(size=(1, 10, 3, 3)) / 4),
+        numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales"),
+    ]
+    pads = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["c1"], **pads),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("MaxPool", ["r1"], ["p1"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["p1", "w2"], ["c2"], **pads),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node(
+            "Resize",
+            ["r2", "", "scales"],
+            ["u2"],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+        helper.make_node("Concat", ["r1", "u2"], ["j"], axis=1),
+        helper.make_node("Conv", ["j", "w3"], ["logits"], **pads),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", in_channels, "h", "w"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 1, "h", "w"])
+    graph = helper.make_graph(nodes, "small", [image], [logits], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def small_network() -> Callable[[int], tuple[bytes, Footprint]]:
+    """Return a maker of (network, footprint) for a number of context slices."""
+
+    def make(context_slices: int) -> tuple[bytes, Footprint]:
+        return small_unet(2 * context_slices + 1), Footprint(2, 6, context_slices)
+
+    return make

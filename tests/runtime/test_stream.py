@@ -1,0 +1,126 @@
+"""The stream: every block once, bounded memory, the first error out, Ctrl-C that waits for writes."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from dmn_runtime.geometry import whole
+from dmn_runtime.plan import Block, Footprint, Plan, make_plan
+from dmn_runtime.source import read_working
+from dmn_runtime.stream import Clock, Steps, Threads, run_stream, threads_for
+
+
+class Doubling:
+    """An engine without a network: the core's grey values, doubled."""
+
+    name = "doubling"
+    description = "a stand-in"
+
+    def __init__(self, footprint: Footprint) -> None:
+        self.footprint = footprint
+
+    def segment(self, patch: np.ndarray) -> np.ndarray:
+        c, h = self.footprint.context_slices, self.footprint.halo_px
+        core = patch[c : patch.shape[0] - c, h : patch.shape[1] - h, h : patch.shape[2] - h]
+        return core * 2
+
+    def close(self) -> None: ...
+
+
+class Volume:
+    def __init__(self, voxels: np.ndarray) -> None:
+        self.voxels = voxels
+
+    def read(self, region: object) -> np.ndarray:
+        return self.voxels[region.slices].copy()
+
+
+class Bench:
+    """A run in memory that records how many blocks were open at once."""
+
+    def __init__(self, shape: tuple[int, int, int] = (5, 37, 29)) -> None:
+        self.footprint = Footprint(4, 8, 1)
+        self.voxels = np.random.default_rng(0).integers(0, 128, shape, dtype=np.uint8)
+        self.plan: Plan = make_plan(shape, (1, 1, 1), None, self.footprint, tile_px=8, block=(2, 16, 16))
+        self.out = np.zeros(shape, np.uint8)
+        self.open = self.most_open = self.heard = 0
+        self.written: list[int] = []
+        self.lock = threading.Lock()
+
+    def read(self, block: Block) -> np.ndarray:
+        with self.lock:
+            self.open += 1
+            self.most_open = max(self.most_open, self.open)
+        return read_working(Volume(self.voxels), self.plan, block.read)
+
+    def write(self, block: Block, probability: np.ndarray) -> None:
+        self.out[block.output.slices] = probability
+        with self.lock:
+            self.open -= 1
+            self.written.append(block.index)
+
+    def done(self, voxels: int) -> None:
+        with self.lock:
+            self.heard += voxels
+
+    def run(self, threads: Threads, **steps: object) -> None:
+        chosen = Steps(**{"read": self.read, "write": self.write, "done": self.done, **steps})
+        run_stream(self.plan, range(len(self.plan)), Doubling(self.footprint), chosen, threads, Clock())
+
+
+@pytest.mark.parametrize("threads", [Threads(1, 1, 1, 1), Threads(2, 3, 2, 4), threads_for(2)])
+def test_every_block_once_and_no_more_in_memory_than_slots(threads: Threads) -> None:
+    bench = Bench()
+    bench.run(threads)
+    np.testing.assert_array_equal(bench.out, bench.voxels * 2)
+    assert sorted(bench.written) == list(range(len(bench.plan)))
+    assert bench.most_open <= threads.slots
+    assert bench.heard == whole(bench.voxels.shape).size
+
+
+@pytest.mark.parametrize("step", ["read", "write", "done"])
+def test_the_first_error_stops_everything_and_comes_out(step: str) -> None:
+    bench = Bench()
+
+    def fails(*_: object) -> None:
+        raise ValueError(f"{step} failed")
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match=f"{step} failed"):
+        bench.run(Threads(2, 2, 2, 3), **{step: fails})
+    assert threading.active_count() == before
+    assert len(bench.written) < len(bench.plan)
+
+
+def test_an_interrupt_lets_a_write_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    writing, finished = threading.Event(), []
+
+    def slow_write(block: Block, probability: np.ndarray) -> None:
+        writing.set()
+        time.sleep(0.3)
+        finished.append(block.index)
+
+    joined = threading.Thread.join
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        if timeout is not None and writing.is_set() and not finished:
+            raise KeyboardInterrupt
+        joined(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(Threads(1, 2, 1, 2), write=slow_write)
+    assert len(finished) == 1
+
+
+def test_the_clock_adds_up_stages_over_threads() -> None:
+    clock = Clock()
+    with clock.stage("a"):
+        pass
+    with clock.stage("a"), clock.stage("b"):
+        pass
+    assert set(clock.busy_s) == {"a", "b"}
+    assert all(seconds >= 0 for seconds in clock.busy_s.values())
