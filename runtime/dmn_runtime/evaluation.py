@@ -1,8 +1,8 @@
 """A prediction against a mask, slab by slab in bounded memory (docs/evaluation.md is the page of law)."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Literal, get_args
 
 import numpy as np
@@ -30,6 +30,7 @@ from dmn_runtime.volume.base import Volume
 
 SLAB_VOXELS = 16 * 1024 * 1024
 UNLABELLED = 255
+_ROUNDING = 1e-9  # of dmn_runtime.tiles.grey_threshold: 0.6 * 255 must not miss 153
 Kind = Literal["auto", "mask", "probability"]
 Reading255 = Literal["auto", "foreground", "unlabelled"]
 
@@ -127,6 +128,9 @@ def evaluate(
     if objects:
         _require_objects(mask.shape)
     wanted = note is None if objects is None else objects
+    for volume in (prediction, mask, valid):
+        if volume is not None:
+            _refuse_shifted(volume)
     predicted = read_prediction(prediction, kind, threshold)
     truth = read_mask(mask, value_255)
     counts = _count(prediction, predicted, mask, truth, valid, keep_masks=wanted)
@@ -231,14 +235,15 @@ def read_prediction(volume: Volume, kind: Kind, threshold: float) -> PredictionR
         )
     return PredictionReading(
         "probability",
-        np.arange(top + 1) / top >= threshold,
+        np.arange(top + 1) >= threshold * top - _ROUNDING,
         f"probability: 0 to {top} = 0 to 1, foreground from {threshold:g}",
     )
 
 
 def _guess_kind(volume: Volume, top: int) -> Literal["mask", "probability"]:
     if volume.format.startswith("OME-Zarr"):
-        return "mask" if "labels" in PurePath(volume.path).parts else "probability"
+        inside = volume.path.rpartition(".zarr")[2]  # a folder above the store may be called labels too
+        return "mask" if "labels" in re.split(r"[/\\:]+", inside) else "probability"
     if _holds_only(volume, {0, 1}, {0, top}):
         return "mask"
     if volume.dtype.itemsize > 1:
@@ -247,6 +252,15 @@ def _guess_kind(volume: Volume, top: int) -> Literal["mask", "probability"]:
             "say which with --kind mask or --kind probability"
         )
     return "probability"
+
+
+def _refuse_shifted(volume: Volume) -> None:
+    # MRC's signed bytes are read as grey values with 128 added, which turns the label 0 into 128.
+    if volume.format == "MRC" and _holds_only(volume, set(range(128, 256))):
+        raise VolumeError(
+            f"the bytes of {volume.path} are signed, which is no way to keep a mask: convert it to TIFF, or to "
+            "MRC mode 6"
+        )
 
 
 def read_mask(volume: Volume, value_255: Reading255) -> MaskReading:

@@ -38,7 +38,12 @@ def logical_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     else:  # noqa: RET505 (mypy knows platform branches by if and else alone)
-        return os.cpu_count() or 1
+        return possible_cores()
+
+
+def possible_cores() -> int:
+    """Return how many logical cores this computer has, whether this process may use them or not."""
+    return os.cpu_count() or 1
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,11 +13,10 @@ from dmn_runtime._version import __version__
 from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.machine import Machine
+from dmn_runtime.seams import SeamScore
 
 FORMAT = "dmn-report"
 FORMAT_VERSION = 1
-STAGES = ("read", "resample", "network", "assemble", "write", "idle")
-"""Keys of `Report.busy_s`; a stage that never ran is left out."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,6 @@ class PlanFacts:
 
 
 @dataclass(frozen=True)
-class SeamFacts:
-    """The seam check: mean |dp| (0 to 1) on tile faces and inside tiles, largest |dp| in grey levels."""
-
-    faces_mean_dp: float
-    interior_mean_dp: float
-    max_grey_levels: int
-
-
-@dataclass(frozen=True)
 class Report:
     """One run of `dmn infer`.
 
@@ -94,7 +85,7 @@ class Report:
         engine: the engine's description.
         workers: engine threads.
         threshold: probability from which a voxel is foreground.
-        busy_s: stage (`STAGES`) to seconds of work in it, summed over threads.
+        busy_s: stage to seconds of work in it, summed over threads; a stage that never ran is left out.
         wall_s: from the start of this run to its finished output.
         first_tile_s: from the start to the first segmented tile; None if this run had none left to do.
         voxels: output voxels segmented by this run; less than the output where it was resumed.
@@ -106,7 +97,7 @@ class Report:
         interrupted: how many earlier runs of this output did not end.
         foreground_share: of the written mask, 0 to 1.
         drift: sentences of the drift alarm, empty for a volume like those of the training.
-        seams: None where the seam check was not asked for.
+        seams: see `SeamScore`; None where the seam check was not asked for.
     """
 
     input: InputFacts
@@ -129,7 +120,7 @@ class Report:
     interrupted: int
     foreground_share: float
     drift: tuple[str, ...]
-    seams: SeamFacts | None = None
+    seams: SeamScore | None = None
 
     @property
     def voxels_per_s(self) -> float:
@@ -174,7 +165,8 @@ def write_report(path: Path, report: Report) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell
+            partial.unlink()
         raise OutputError(
             f"the report {path} cannot be written ({error.strerror}): check the folder and the free space"
         ) from error

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from dmn_runtime import evaluation
 from dmn_runtime.errors import MissingExtra, UsageError, VolumeError
 from dmn_runtime.evaluation import evaluate, read_mask, read_prediction, slabs
+from dmn_runtime.tiles import mask_of
 
 
 @dataclass
@@ -89,6 +90,13 @@ def test_the_threshold_belongs_to_the_foreground():
     assert read_prediction(volume([7]), "probability", 0.0).foreground.all()
 
 
+@given(st.floats(0, 1) | st.integers(0, 255).map(lambda grey: grey / 255))
+def test_the_threshold_is_the_one_that_inference_writes_masks_with(threshold):
+    grey = volume([np.arange(256)])
+    found = read_prediction(grey, "probability", threshold).foreground
+    assert np.array_equal(found, mask_of(grey.array.ravel(), threshold))
+
+
 @pytest.mark.parametrize(
     ("values", "dtype", "path", "form", "expected"),
     [
@@ -99,6 +107,8 @@ def test_the_threshold_belongs_to_the_foreground():
         ([0, 65535], np.uint16, "a.tif", "TIFF", "mask"),
         ([0, 1], np.uint8, "out.ome.zarr", "OME-Zarr 0.5", "probability"),
         ([0, 9], np.uint8, "out.ome.zarr/labels/mask", "OME-Zarr 0.5", "mask"),
+        ([0, 9], np.uint8, "out.ome.zarr::labels/mask", "OME-Zarr 0.5", "mask"),
+        ([0, 1], np.uint8, "labels/out.ome.zarr", "OME-Zarr 0.5", "probability"),
     ],
 )
 def test_the_kind_of_a_prediction(values, dtype, path, form, expected):
@@ -133,6 +143,13 @@ def test_a_mask_that_is_decided_in_its_last_slice_is_read_to_the_end(monkeypatch
     values = np.zeros((5, 1, 2), np.uint8)
     values[0, 0, 0], values[4, 0, 1] = 255, 3
     assert "unlabelled" in read_mask(ArrayVolume(values), "auto").words
+
+
+def test_a_mask_of_signed_bytes_is_refused():
+    shifted, plain = volume([[[128, 129]]], path="m.mrc", kind="MRC"), volume([[[0, 1]]], kind="MRC")
+    with pytest.raises(VolumeError, match=r"the bytes of m\.mrc are signed"):
+        evaluate(plain, shifted, objects=False)
+    assert evaluate(plain, plain, objects=False).volume.iou == 1.0
 
 
 def test_average_precision_is_for_probabilities_only():
