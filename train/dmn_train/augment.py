@@ -42,7 +42,7 @@ def window_px(section: AugmentSection, crop_px: int) -> int:
 
 @dataclass(frozen=True)
 class Warp:
-    """Where each crop looks: `grid` is nhw2 in the window's normalised coordinates (x, y), corners aligned."""
+    """Where each crop looks: `grid` is nhw2 in its window's normalised (x, y), corners aligned."""
 
     grid: Tensor
 
@@ -62,14 +62,13 @@ class Warp:
 def draw_warp(rng: Generator, section: AugmentSection, count: int, crop_px: int, edge_px: int) -> Warp:
     """Draw the geometry of `count` crops of `crop_px` from windows of `edge_px`."""
     matrices = np.stack([_matrix(rng, section) for _ in range(count)])
-    axis = np.arange(crop_px) - (crop_px - 1) / 2.0
-    xy = np.stack(np.meshgrid(axis, axis, indexing="xy"), axis=-1)
-    position = np.einsum("nij,hwj->nhwi", matrices, xy)
-    grid = torch.from_numpy(position.astype(np.float32))
-    chosen = rng.random(count) < section.elastic
-    knots = rng.normal(0.0, section.elastic_px, (count, 2, ELASTIC_KNOTS, ELASTIC_KNOTS))
+    axis = (torch.arange(crop_px) - (crop_px - 1) / 2.0).expand(crop_px, crop_px)
+    offsets = torch.stack([axis, axis.T], dim=-1)  # (x, y) of every pixel of a crop
+    grid = offsets @ _tensor(matrices).transpose(1, 2)[:, None]
+    chosen = rng.random((count, 1, 1, 1)) < section.elastic
+    knots = rng.normal(0.0, 1.0, (count, 2, ELASTIC_KNOTS, ELASTIC_KNOTS)).clip(-2.0, 2.0)
     if chosen.any():
-        knots = np.clip(knots, -2.0 * section.elastic_px, 2.0 * section.elastic_px) * chosen[:, None, None, None]
+        knots *= chosen * section.elastic_px
         grid = grid + _upsampled(knots, crop_px, crop_px).permute(0, 2, 3, 1)
     return Warp(grid * (2.0 / max(1, edge_px - 1)))
 
@@ -146,7 +145,8 @@ def _focus(image: Tensor, rng: Generator, strength: float) -> Tensor:
     count = len(image)
     kind = rng.random(count)
     sigma = rng.uniform(0.4, 0.4 + 1.4 * strength, count)
-    amount = np.where(kind < 0.3, -1.0, np.where(kind < 0.45, rng.uniform(0.3, 1.5 * strength + 0.3, count), 0.0))
+    sharper = rng.uniform(0.3, 0.3 + 1.5 * strength, count)
+    amount = np.where(kind < 0.3, -1.0, np.where(kind < 0.45, sharper, 0.0))
     chosen = np.flatnonzero(amount)
     if len(chosen) == 0:
         return image
@@ -161,9 +161,9 @@ def _focus(image: Tensor, rng: Generator, strength: float) -> Tensor:
 def _illumination(image: Tensor, rng: Generator, strength: float) -> Tensor:
     """Vary gain and offset smoothly over the crop, and flatten or deepen the local mean."""
     count, _, height, width = image.shape
-    chosen = rng.random(count) < 0.4
-    fields = rng.normal(0.0, 0.2 * strength, (count, 2, FIELD_KNOTS, FIELD_KNOTS)) * chosen[:, None, None, None]
-    smooth = _upsampled(fields, height, width)
+    chosen = rng.random((count, 1, 1, 1)) < 0.4
+    fields = rng.normal(0.0, 0.2 * strength, (count, 2, FIELD_KNOTS, FIELD_KNOTS))
+    smooth = _upsampled(fields * chosen, height, width)
     image = image * (1.0 + smooth[:, :1]) + smooth[:, 1:]
     flatten = np.where(rng.random(count) < 0.25, rng.uniform(-0.3, 0.8, count) * strength, 0.0)
     if not flatten.any():

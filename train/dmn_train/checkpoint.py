@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dmn_runtime.errors import RunError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dmn_runtime.errors import RunError
 from dmn_train.files import write_whole
 
 

@@ -5,19 +5,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from dmn_runtime.errors import DmnError, RunError
-from dmn_runtime.geometry import Triple
-from dmn_runtime.normalise import spread
-from dmn_runtime.plan import reflect
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dmn_runtime.errors import DmnError, RunError
+from dmn_runtime.geometry import Triple
+from dmn_runtime.normalise import spread
+from dmn_runtime.plan import reflect
 from dmn_train.augment import change_intensity, draw_warp, window_px
 from dmn_train.recipe import PlacedRecipe, Recipe
 from dmn_train.stacks import FOREGROUND, UNLABELLED, Stack, source_input
 
-FOREGROUND_STAY = 0.5  # a drawn foreground voxel lies within the central half of its crop
+ANCHOR_REACH = 0.25  # how far, in crops, an anchored crop's centre lies from its foreground voxel at most
+OVERHANG = 0.125  # how far, in crops, an anchored crop may reach over the volume's edge (reflected there)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Batch:
 
 
 def draw_batch(stacks: tuple[Stack, ...], recipe: Recipe, step: int) -> Batch:
-    """Draw the batch of `step`: at least `loop.foreground_share` of its crops hold foreground."""
+    """Draw the batch of `step`; `loop.foreground_share` of its crops are drawn around a foreground voxel."""
     loop, augment = recipe.loop, recipe.augment
     rng = np.random.default_rng([loop.seed, step])
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -77,7 +78,7 @@ def cut_window(
             strict=True,
         )
     )
-    return voxels[z[:, None, None], y[None, :, None], x[None, None, :]]
+    return np.take(np.take(voxels[z], y, axis=1), x, axis=2)
 
 
 def _draw_centre(
@@ -92,9 +93,16 @@ def _draw_centre(
         return stack, (int(rng.integers(z)), centre_y, centre_x)
     flat = stack.foreground[int(rng.integers(len(stack.foreground)))]
     z, y, x = (int(i) for i in np.unravel_index(flat, stack.mask.shape))
-    reach = int(crop_px * FOREGROUND_STAY / 2)
+    reach = int(crop_px * ANCHOR_REACH)
     dy, dx = (int(d) for d in rng.integers(-reach, reach + 1, 2))
-    return stack, (z, y + dy, x + dx)
+    _, height, width = stack.mask.shape
+    return stack, (z, _pulled_in(y + dy, height, crop_px), _pulled_in(x + dx, width, crop_px))
+
+
+def _pulled_in(centre: int, extent: int, crop_px: int) -> int:
+    """Move a centre so that its crop reaches over the edge by `OVERHANG` at most, where it fits at all."""
+    margin = crop_px // 2 - int(OVERHANG * crop_px)
+    return extent // 2 if extent <= 2 * margin else min(max(centre, margin), extent - margin)
 
 
 def _draw_inside(rng: Generator, extent: int, crop_px: int) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from dmn_runtime.errors import OutputError, RunError
-
 from dmn_train.files import write_json
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON
@@ -58,7 +57,7 @@ def _clear(folder: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise OutputError(f"{folder} is not empty: choose another -o, or give --resume or --overwrite")
     if not (folder / RUN_JSON).is_file() and not (folder / STARTED_JSON).is_file():
-        raise OutputError(f"{folder} is not empty and holds no run, so it is not overwritten: choose another -o")
+        raise OutputError(f"{folder} holds something that is no run, so it is kept: choose another -o")
     shutil.rmtree(folder)
 
 

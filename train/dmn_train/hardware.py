@@ -1,5 +1,6 @@
 """Where a run computes and in which arithmetic; what was taken is recorded in run.json."""
 
+import logging
 import platform
 from pathlib import Path
 from typing import Literal, cast
@@ -27,6 +28,8 @@ def make_fabric(device: str, precision: str) -> Fabric:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = choose_precision(device) if precision == "auto" else cast(Precision, precision)
+    # Fabric announces the precision on standard error; run.json records it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(accelerator=device, devices=1, precision=chosen)
 
 

@@ -101,9 +101,7 @@ def train(
                 fabric.clip_gradients(wrapped, optimiser, max_norm=recipe.optimiser.clip_norm)
                 optimiser.step()
                 optimiser.zero_grad()
-                update_average(
-                    learner.average, learner.network, decay=recipe.optimiser.ema_decay, step=step
-                )
+                update_average(learner.average, learner.network, decay=recipe.optimiser.ema_decay, step=step)
 
                 done = step + 1
                 loss = float(losses["loss"].detach())
@@ -123,8 +121,9 @@ def train(
     finally:
         curves.close()
     wall_s = time.monotonic() - started
-    _finish(placed, folder, fabric, learner, material, {"wall_s": round(wall_s, 1), "resumed_at": first, "iou": iou})
-    return Outcome(loss, iou, wall_s)
+    outcome = Outcome(loss, iou, wall_s)
+    _finish(placed, folder, fabric, learner, material, outcome, first)
+    return outcome
 
 
 def _make_learner(fabric: Fabric, recipe: Recipe) -> tuple[Learner, nn.Module, torch.optim.Optimizer]:
@@ -168,7 +167,8 @@ def _finish(
     fabric: Fabric,
     learner: Learner,
     material: Material,
-    outcome: dict[str, Any],
+    outcome: Outcome,
+    resumed_at: int,
 ) -> None:
     recipe = placed.recipe
     spec = recipe.network.spec
@@ -184,9 +184,9 @@ def _finish(
         "method": recipe.method.name,
         "seed": recipe.loop.seed,
         "steps": recipe.loop.steps,
-        "wall_s": outcome["wall_s"],
-        "resumed_at": outcome["resumed_at"],
-        "held_out_iou": outcome["iou"],
+        "wall_s": round(outcome.wall_s, 1),
+        "resumed_at": resumed_at,
+        "held_out_iou": outcome.iou,
         "network": asdict(spec),
         "parameters": sum(p.numel() for p in final.parameters()),
         "weights_sha256": file_sha256(folder / WEIGHTS),

@@ -22,4 +22,5 @@ def matching_table(source: NDArray[np.int64], target: NDArray[np.int64]) -> NDAr
     source_share = np.cumsum(source)[held] / source.sum()
     target_share = np.cumsum(target)[wanted] / target.sum()
     matched = np.interp(source_share, target_share, wanted.astype(np.float64))
-    return np.interp(np.arange(len(source)), held, matched)
+    table: NDArray[np.float64] = np.interp(np.arange(len(source)), held, matched)
+    return table

@@ -9,12 +9,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from dmn_runtime.contract import Normalisation
-from dmn_runtime.errors import RecipeError
-from dmn_runtime.geometry import Spacing, Triple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from dmn_runtime.contract import Normalisation
+from dmn_runtime.errors import RecipeError
 from dmn_train.networks.sizes import SIZES, NetworkSpec
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -144,7 +143,7 @@ class AugmentSection(Section):
     rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 45.0
     scale: Annotated[float, Field(ge=1.0, le=2.0)] = 1.25
     elastic: Share = 0.3
-    elastic_px: Annotated[float, Field(ge=0.0, le=32.0)] = 4.0
+    elastic_px: Annotated[float, Field(ge=0.0, le=32.0)] = 3.0
     strength: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
 
 
@@ -174,7 +173,7 @@ class LoopSection(Section):
 
 
 class ValidateSection(Section):
-    """Labelled source data held out for the curves: slices of the source volume, or as many other phantoms."""
+    """Labelled source data held out for the curves: slices of the volume, or as many other phantoms."""
 
     slices: SliceRange | None = None
     phantoms: Count | None = None
@@ -214,13 +213,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        stride = self.network.spec.stride_px
-        if self.loop.crop_px % stride:
+        spec, crop_px = self.network.spec, self.loop.crop_px
+        if crop_px % spec.stride_px:
             raise ValueError(
-                f"loop.crop_px is {self.loop.crop_px}, wanted a multiple of {stride} for {self.network.spec.levels} levels"
+                f"loop.crop_px is {crop_px}, wanted a multiple of {spec.stride_px} for {spec.levels} levels"
             )
         if self.method.histogram_matching > 0 and self.data.target is None:
-            raise ValueError("method.histogram_matching needs data.target: name the volume to match, or set it to 0")
+            raise ValueError("method.histogram_matching needs data.target: name the volume, or set it to 0")
         if self.validate_ is not None and (self.validate_.phantoms is None) == (
             self.data.source.phantom is not None
         ):
@@ -331,11 +330,9 @@ def _written(field: str, section: type[BaseModel]) -> str:
 def _section_of(annotation: Any) -> type[BaseModel]:
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
-    assert issubclass(annotation, BaseModel)
-    return annotation
+    section: type[BaseModel] = annotation
+    return section
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:
     return error.strerror or "unknown reason" if isinstance(error, OSError) else "not UTF-8 text"
-
-

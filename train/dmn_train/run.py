@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dmn_runtime.contract import Domain, Normalisation
-from dmn_runtime.errors import RunError
-from dmn_runtime.geometry import Spacing
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from dmn_runtime.contract import Domain, Normalisation
+from dmn_runtime.errors import RunError
+from dmn_runtime.geometry import Spacing
 from dmn_train.files import file_sha256
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import UNet
@@ -76,7 +76,7 @@ class Run:
         path = self.folder / WEIGHTS
         try:
             if file_sha256(path) != self.facts["weights_sha256"]:
-                raise RunError(f"{path} is not the file that {RUN_JSON} records (sha256 differs): train again")
+                raise RunError(f"{path} differs from what {RUN_JSON} records (sha256): train again")
             weights = load_file(path)
         except (OSError, SafetensorError) as error:
             raise RunError(f"{path} cannot be read ({error}): train again") from error
@@ -97,7 +97,7 @@ def load_run(folder: Path) -> Run:
     path = folder / RUN_JSON
     if not path.is_file():
         if (folder / STARTED_JSON).is_file():
-            raise RunError(f"{folder} holds an unfinished run: finish it with dmn train RECIPE -o {folder} --resume")
+            raise RunError(f"{folder} holds an unfinished run: finish it with dmn train ... --resume")
         raise RunError(f"{folder} is no run folder (it has no {RUN_JSON}): make one with dmn train")
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))

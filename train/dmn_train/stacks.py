@@ -1,22 +1,20 @@
 """Image stacks in memory, on the working grid, with everything that turns them into network input."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
-from dmn_runtime.contract import QUANTILE_PERCENTS, Domain
+from numpy.typing import NDArray
+
+from dmn_runtime.contract import QUANTILE_PERCENTS, Domain, Normalisation
 from dmn_runtime.errors import RecipeError, VolumeError
-from dmn_runtime.geometry import Region, Spacing, Triple, whole
-from dmn_runtime.normalise import IntensityMap, fit_map, histogram
+from dmn_runtime.geometry import Spacing, Triple, whole
+from dmn_runtime.normalise import IntensityMap, fit_map, sample_regions
 from dmn_runtime.phantom import REGIMES, make_phantom
 from dmn_runtime.resample import resample_slices
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.open import open_volume
-from numpy.typing import NDArray
-
 from dmn_train.matching import matching_table
 from dmn_train.recipe import PhantomSection, PlacedRecipe, SliceRange, SourceSection, TargetSection
 
@@ -26,13 +24,19 @@ VALIDATION_SEED_STEP = 100_000  # validation phantoms start this far from the tr
 
 @dataclass(frozen=True)
 class Grey:
-    """A whole raw volume in memory, zyx; answers like any `dmn_runtime.volume.base.Volume`."""
+    """A whole raw volume in memory.
 
-    path: str
-    format: str
+    Attributes:
+        name: as the recipe has it.
+        voxels: uint8 or uint16 zyx.
+        voxel_nm: voxel size, zyx.
+        fingerprint: of the content.
+    """
+
+    name: str
     voxels: Voxels
     voxel_nm: Spacing
-    content: str
+    fingerprint: str
 
     @property
     def shape(self) -> Triple:
@@ -40,29 +44,13 @@ class Grey:
         z, y, x = self.voxels.shape
         return (z, y, x)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the grey values: uint8 or uint16."""
-        return self.voxels.dtype
-
-    def read(self, region: Region) -> Voxels:
-        """Return a copy of the voxels of `region`."""
-        return self.voxels[region.slices].copy()
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint that the file had."""
-        return self.content
-
-    def close(self) -> None:
-        """Do nothing: no file is open."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def counts(self) -> NDArray[np.int64]:
+        """Return what `dmn_runtime.normalise.histogram` returns for the volume that this was read from."""
+        bins = int(np.iinfo(self.voxels.dtype).max) + 1
+        total = np.zeros(bins, np.int64)
+        for region in sample_regions(self.shape):
+            total += np.bincount(self.voxels[region.slices].ravel(), minlength=bins)
+        return total
 
 
 @dataclass(frozen=True)
@@ -145,39 +133,45 @@ def load_material(placed: PlacedRecipe) -> Material:
     """
     recipe = placed.recipe
     rule = recipe.normalisation.rule
-    source = recipe.data.source
-    raws = _phantoms(recipe.data.source.phantom, placed) if source.phantom else [_files(placed, source)]
-    target = None if recipe.data.target is None else _target(placed, recipe.data.target)
-    counts = [histogram(raw.image) for raw in raws]
-    maps = [fit_map(c, rule, raw.image.path) for c, raw in zip(counts, raws, strict=True)]
-    target_counts = None if target is None else histogram(target)
-    target_map = None if target is None or target_counts is None else fit_map(target_counts, rule, target.path)
+    raws = _source(placed)
+    sources = [_measured(raw.image, rule) for raw in raws]
+    targets = [_measured(_target(placed, section), rule) for section in [recipe.data.target] if section]
 
     train: list[Stack] = []
     held_out: list[Stack] = []
-    for raw, count, intensity in zip(raws, counts, maps, strict=True):
-        matched = None
-        if target_counts is not None and target_map is not None:
-            matched = target_map.apply(matching_table(count, target_counts))
-        whole_stack = _stack(raw, intensity, matched, recipe.working_voxel_nm)
-        mine, kept = _split(whole_stack, raw.train, placed)
+    for raw, source in zip(raws, sources, strict=True):
+        matched = [t.map.apply(matching_table(source.counts, t.counts)) for t in targets]
+        stack = _stack(raw, source.map, matched[0] if matched else None, recipe.working_voxel_nm)
+        mine, kept = _split(stack, raw.train, placed)
         train += mine
         held_out += kept
     if not any(len(stack.foreground) for stack in train):
-        raise VolumeError(f"{raws[0].image.path} has no foreground to train on: check the mask and the slices")
+        raise VolumeError(f"{raws[0].image.name} has no foreground to train on: check mask and slices")
 
-    origins = [
-        Origin("source", r.image.path, r.image.content, r.mask_fingerprint, r.image.shape, r.image.voxel_nm, m)
-        for r, m in zip(raws, maps, strict=True)
-    ]
-    pooled = list(zip(counts, maps, strict=True))
-    if target is not None and target_counts is not None and target_map is not None:
-        origins.append(
-            Origin("target", target.path, target.content, None, target.shape, target.voxel_nm, target_map)
-        )
-        pooled.append((target_counts, target_map))
-    domain = Domain(pooled_quantiles(pooled, QUANTILE_PERCENTS), _foreground_share(train))
+    origins = [_origin("source", s, raw.mask_fingerprint) for s, raw in zip(sources, raws, strict=True)]
+    origins += [_origin("target", t, None) for t in targets]
+    quantiles = pooled_quantiles([(m.counts, m.map) for m in [*sources, *targets]], QUANTILE_PERCENTS)
+    domain = Domain(quantiles, _foreground_share(train))
     return Material(tuple(train), tuple(held_out), tuple(origins), domain, raws[0].image.voxel_nm)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    image: Grey
+    counts: NDArray[np.int64]
+    map: IntensityMap
+
+
+def _measured(image: Grey, rule: Normalisation) -> _Measured:
+    counts = image.counts()
+    return _Measured(image, counts, fit_map(counts, rule, image.name))
+
+
+def _origin(role: str, measured: _Measured, mask_fingerprint: str | None) -> Origin:
+    image = measured.image
+    return Origin(
+        role, image.name, image.fingerprint, mask_fingerprint, image.shape, image.voxel_nm, measured.map
+    )
 
 
 def pooled_quantiles(
@@ -197,16 +191,18 @@ def pooled_quantiles(
 
 
 def source_input(placed: PlacedRecipe) -> tuple[list[Stack], list[str]]:
-    """Return the source's stacks whole and the fingerprints of their images."""
-    source = placed.recipe.data.source
-    raws = _phantoms(source.phantom, placed) if source.phantom else [_files(placed, source)]
-    raws = [raw for raw in raws if raw.train]
-    rule = placed.recipe.normalisation.rule
+    """Return the source's stacks, held-out slices included, and the fingerprints of their images.
+
+    Raises:
+        VolumeError, RecipeError: as `load_material`.
+    """
+    recipe = placed.recipe
+    raws = [raw for raw in _source(placed) if raw.train]
+    measured = [_measured(raw.image, recipe.normalisation.rule) for raw in raws]
     stacks = [
-        _stack(raw, fit_map(histogram(raw.image), rule, raw.image.path), None, placed.recipe.working_voxel_nm)
-        for raw in raws
+        _stack(raw, m.map, None, recipe.working_voxel_nm) for raw, m in zip(raws, measured, strict=True)
     ]
-    return stacks, [raw.image.content for raw in raws]
+    return stacks, [raw.image.fingerprint for raw in raws]
 
 
 def read_whole(placed: PlacedRecipe, name: str, voxel_nm: Spacing | None) -> Grey:
@@ -219,7 +215,14 @@ def read_whole(placed: PlacedRecipe, name: str, voxel_nm: Spacing | None) -> Gre
         if volume.voxel_nm is None:
             raise RecipeError(f"{name} does not say its voxel size: add voxel_nm = [z, y, x] beside it")
         voxels = volume.read(whole(volume.shape))
-        return Grey(name, volume.format, voxels, volume.voxel_nm, volume.fingerprint())
+        return Grey(name, voxels, volume.voxel_nm, volume.fingerprint())
+
+
+def _source(placed: PlacedRecipe) -> list[_Raw]:
+    source = placed.recipe.data.source
+    if source.phantom is None:
+        return [_files(placed, source)]
+    return _phantoms(source.phantom, placed)
 
 
 def _files(placed: PlacedRecipe, source: SourceSection) -> _Raw:
@@ -232,11 +235,7 @@ def _files(placed: PlacedRecipe, source: SourceSection) -> _Raw:
         valid = read_whole(placed, source.valid, image.voxel_nm)
         _same_shape(valid, image)
         mask[valid.voxels == 0] = UNLABELLED
-    if source.slices is not None:
-        first, stop = _inside(source.slices, image, "data.source.slices")
-        mask[:first] = UNLABELLED
-        mask[stop:] = UNLABELLED
-    return _Raw(image, mask, labels.content, train=True)
+    return _Raw(image, mask, labels.fingerprint, train=True)
 
 
 def _target(placed: PlacedRecipe, target: TargetSection) -> Grey:
@@ -244,11 +243,10 @@ def _target(placed: PlacedRecipe, target: TargetSection) -> Grey:
     if target.slices is None:
         return image
     first, stop = _inside(target.slices, image, "data.target.slices")
-    return Grey(image.path, image.format, image.voxels[first:stop], image.voxel_nm, image.content)
+    return Grey(image.name, image.voxels[first:stop], image.voxel_nm, image.fingerprint)
 
 
-def _phantoms(section: PhantomSection | None, placed: PlacedRecipe) -> list[_Raw]:
-    assert section is not None
+def _phantoms(section: PhantomSection, placed: PlacedRecipe) -> list[_Raw]:
     held_out = placed.recipe.validate_.phantoms if placed.recipe.validate_ else None
     train = [_phantom(section, index, section.seed + index, True) for index in range(section.count)]
     first = section.seed + VALIDATION_SEED_STEP
@@ -260,7 +258,7 @@ def _phantom(section: PhantomSection, index: int, seed: int, train: bool) -> _Ra
     regime = tuple(REGIMES)[index % len(REGIMES)]
     phantom = make_phantom(section.shape, seed=seed, voxel_nm=section.voxel_nm, regime=regime)
     name = f"phantom {seed} {regime}"
-    image = Grey(name, "phantom", phantom.image, phantom.voxel_nm, _digest(phantom.image))
+    image = Grey(name, phantom.image, phantom.voxel_nm, _digest(phantom.image))
     return _Raw(image, phantom.mask.copy(), _digest(phantom.mask), train)
 
 
@@ -270,7 +268,7 @@ def _checked_mask(labels: Grey, image: Grey) -> NDArray[np.uint8]:
     wrong = [int(value) for value in found if value not in (BACKGROUND, FOREGROUND, UNLABELLED)]
     if wrong or FOREGROUND not in found:
         raise VolumeError(
-            f"{labels.path} holds the values {', '.join(str(int(v)) for v in found[:6])}, wanted a mask with "
+            f"{labels.name} holds the values {', '.join(str(int(v)) for v in found[:6])}, wanted a mask with "
             f"0 = background, 1 = foreground and, where nothing is known, 255"
         )
     return labels.voxels.astype(np.uint8)
@@ -279,14 +277,15 @@ def _checked_mask(labels: Grey, image: Grey) -> NDArray[np.uint8]:
 def _same_shape(labels: Grey, image: Grey) -> None:
     if labels.shape != image.shape:
         raise VolumeError(
-            f"{labels.path} has {labels.shape} voxels (zyx) and {image.path} has {image.shape}: "
+            f"{labels.name} has {labels.shape} voxels (zyx) and {image.name} has {image.shape}: "
             "name the labels of this image"
         )
 
 
-def _inside(slices: SliceRange, image: Grey, key: str) -> SliceRange:
-    if slices[1] > image.shape[0]:
-        raise RecipeError(f"{key} is {list(slices)}, but {image.path} has {image.shape[0]} slices")
+def _inside(slices: SliceRange, volume: Grey | Stack, key: str) -> SliceRange:
+    count = len(volume.voxels if isinstance(volume, Grey) else volume.grey)
+    if slices[1] > count:
+        raise RecipeError(f"{key} is {list(slices)}, but {volume.name} has {count} slices")
     return slices
 
 
@@ -295,8 +294,8 @@ def _stack(
 ) -> Stack:
     grey = resample_slices(raw.image.voxels, raw.image.voxel_nm, working_nm)
     mask = _resampled_mask(raw.mask, raw.image.voxel_nm, working_nm)
-    table = intensity.table(raw.image.dtype)
-    return Stack(raw.image.path, grey, mask, table, matched, np.flatnonzero(mask == FOREGROUND))
+    table = intensity.table(raw.image.voxels.dtype)
+    return Stack(raw.image.name, grey, mask, table, matched, np.flatnonzero(mask == FOREGROUND))
 
 
 def _resampled_mask(
@@ -309,23 +308,22 @@ def _resampled_mask(
 
 
 def _split(stack: Stack, train: bool, placed: PlacedRecipe) -> tuple[list[Stack], list[Stack]]:
+    """Cut a stack into what is trained on and what is held out; no slice is in both."""
     if not train:
         return [], [stack]
-    validate = placed.recipe.validate_
-    if validate is None or validate.slices is None:
-        return [stack], []
-    first, stop = validate.slices
-    if stop > len(stack.grey):
-        raise RecipeError(f"validate.slices is {[first, stop]}, but {stack.name} has {len(stack.grey)} slices")
-    kept = _cut(stack, first, stop)
-    rest = [_cut(stack, a, b) for a, b in ((0, first), (stop, len(stack.grey))) if a < b]
-    return rest, [kept]
+    recipe, count = placed.recipe, len(stack.grey)
+    used = _inside(recipe.data.source.slices or (0, count), stack, "data.source.slices")
+    if recipe.validate_ is None or recipe.validate_.slices is None:
+        return [_cut(stack, *used)], []
+    first, stop = _inside(recipe.validate_.slices, stack, "validate.slices")
+    around = ((used[0], min(first, used[1])), (max(stop, used[0]), used[1]))
+    return [_cut(stack, a, b) for a, b in around if a < b], [_cut(stack, first, stop)]
 
 
 def _cut(stack: Stack, first: int, stop: int) -> Stack:
     mask = stack.mask[first:stop]
-    return Stack(
-        stack.name, stack.grey[first:stop], mask, stack.table, stack.matched, np.flatnonzero(mask == FOREGROUND)
+    return replace(
+        stack, grey=stack.grey[first:stop], mask=mask, foreground=np.flatnonzero(mask == FOREGROUND)
     )
 
 
@@ -336,5 +334,3 @@ def _foreground_share(stacks: list[Stack]) -> float:
 
 def _digest(voxels: NDArray[np.uint8]) -> str:
     return sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
-
-

@@ -1,15 +1,16 @@
 """How a network does on held-out slices, and pictures of it."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from dmn_runtime.geometry import round_up
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from dmn_runtime.geometry import round_up
 from dmn_train.data import cut_window
 from dmn_train.files import write_whole
 from dmn_train.networks.sizes import NetworkSpec
@@ -34,9 +35,7 @@ def predict_slice(network: nn.Module, spec: NetworkSpec, stack: Stack, z: int) -
     return inside
 
 
-def validation_iou(
-    network: nn.Module, spec: NetworkSpec, stacks: Sequence[Stack], threshold: float
-) -> float:
+def validation_iou(network: nn.Module, spec: NetworkSpec, stacks: Sequence[Stack], threshold: float) -> float:
     """Return the foreground IoU over all labelled pixels of `stacks`, on the working grid.
 
     The network is left in eval mode.
@@ -65,7 +64,7 @@ def write_overlays(
         found = predict_slice(network, spec, stack, z) >= threshold
         picture = _picture(stack, z, found)
         name = f"{index}-{Path(stack.name).stem.replace(' ', '-')}-z{z:04d}.png"
-        write_whole(folder / name, lambda path, picture=picture: picture.save(path, format="PNG"))
+        write_whole(folder / name, partial(picture.save, format="PNG"))
 
 
 def _picture(stack: Stack, z: int, found: NDArray[np.bool_]) -> Image.Image:

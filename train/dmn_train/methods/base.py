@@ -8,13 +8,7 @@ from dmn_train.data import Batch
 
 
 class Method(Protocol):
-    """How the loss of a batch comes about.
-
-    Attributes:
-        name: as recipes have it.
-    """
-
-    name: str
+    """How the loss of a batch comes about."""
 
     def losses(self, network: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return named scalars; the loop descends along `loss` and logs all.

@@ -1,8 +1,8 @@
 """Source only: supervised training on the labelled volume, the baseline of every adaptation.
 
-L = BCE(f(x), y) + w * (1 - Dice(sigmoid f(x), y)), over labelled pixels; "FT at 0 labels" of Roels et al., Domain
-adaptive segmentation in volume electron microscopy imaging, ISBI 2019. What carries it over to other volumes is
-the intensity augmentation and, if the recipe asks for it, matching the histogram of the target
+L = BCE(f(x), y) + w * (1 - Dice(sigmoid f(x), y)), over labelled pixels; "FT at 0 labels" of Roels et al.,
+Domain adaptive segmentation in volume electron microscopy imaging, ISBI 2019. What carries it over to other
+volumes is the intensity augmentation and, if the recipe asks for it, matching the histogram of the target
 (Franco-Barranco et al., Computer Methods and Programs in Biomedicine, 2022).
 """
 
@@ -19,7 +19,6 @@ class SourceOnly:
     """Supervised training; `dice_weight` is w."""
 
     dice_weight: float
-    name: str = "source_only"
 
     def losses(self, network: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return loss, bce and dice of the batch; `progress` plays no part."""
