@@ -94,7 +94,6 @@ class Report:
         versions: library to version.
         started: UTC, ISO 8601.
         resumed: whether earlier runs had finished some of the blocks.
-        interrupted: how many earlier runs of this output did not end.
         foreground_share: of the written mask, 0 to 1.
         drift: sentences of the drift alarm, empty for a volume like those of the training.
         seams: see `SeamScore`; None where the seam check was not asked for.
@@ -117,7 +116,6 @@ class Report:
     versions: dict[str, str]
     started: str
     resumed: bool
-    interrupted: int
     foreground_share: float
     drift: tuple[str, ...]
     seams: SeamScore | None = None

@@ -1,17 +1,19 @@
 """From a volume on disk to a block on the working grid: read, resample, reflect."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from dmn_runtime.geometry import Region
+from dmn_runtime.geometry import Region, Triple
 from dmn_runtime.plan import Plan, reflect
-from dmn_runtime.volume.base import Volume, Voxels
+from dmn_runtime.volume.base import Voxels
 
 
-def read_working(volume: Volume, plan: Plan, region: Region) -> Voxels:
+def read_working(read: Callable[[Region], Voxels], plan: Plan, region: Region) -> Voxels:
     """Return `region` of the working grid, reflected where it reaches over the volume.
 
     Args:
-        volume: on its own grid.
+        read: returns a region of the volume's own grid (`Volume.read`).
         plan: of the run.
         region: on the working grid; may reach outside.
 
@@ -25,14 +27,14 @@ def read_working(volume: Volume, plan: Plan, region: Region) -> Voxels:
     high = [int(index.max()) + 1 for index in mirrored]
     inside = Region((low[0], low[1], low[2]), (high[0], high[1], high[2]))
     source = plan.forward.source_of(inside)
-    block = plan.forward.apply(volume.read(source), source, inside)
-    if inside == region:
-        return block
-    return _mirror(block, [index - first for index, first in zip(mirrored, low, strict=True)])
+    block = plan.forward.apply(read(source), source, inside)
+    return block if inside == region else _mirror(block, inside, region, plan.working_shape)
 
 
-def _mirror(block: Voxels, index: list[np.ndarray[tuple[int], np.dtype[np.intp]]]) -> Voxels:
-    for axis, positions in enumerate(index):
-        if len(positions) != block.shape[axis] or not np.array_equal(positions, np.arange(len(positions))):
-            block = block[(slice(None),) * axis + (positions,)]
-    return block
+def _mirror(block: Voxels, inside: Region, region: Region, shape: Triple) -> Voxels:
+    """Reflect `block`, the voxels of `inside`, out to `region`; `inside` holds every voxel that mirrors."""
+    before = [max(0, -a) for a in region.start]
+    after = [max(0, b - n) for b, n in zip(region.stop, shape, strict=True)]
+    padded: Voxels = np.pad(block, list(zip(before, after, strict=True)), mode="reflect")
+    origin = (inside.start[0] - before[0], inside.start[1] - before[1], inside.start[2] - before[2])
+    return padded[region.relative_to(origin).slices]

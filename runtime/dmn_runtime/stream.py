@@ -225,7 +225,7 @@ class _Stream:
 
 def _segment(job: Job, tile: Tile, plan: Plan, engine: Engine, clock: Clock) -> None:
     read = tile.read(plan.footprint).relative_to(job.block.read.start)
-    with clock.stage("segment"):
+    with clock.stage("network"):
         inner = engine.segment(job.patch[read.slices])
     core = tile.core.relative_to(tile.inner.start)
     job.probability[tile.core.relative_to(job.block.core.start).slices] = inner[core.slices]

@@ -1,12 +1,18 @@
 """A small network with pooling, skips and a decoder, written by hand, whose footprint is known on paper."""
 
+import hashlib
+import json
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from dmn_runtime.contract import Certificate, Contract, Domain, Normalisation, Precision
+from dmn_runtime.contract_json import to_json
 from dmn_runtime.plan import Footprint
 
 
@@ -59,5 +65,41 @@ def small_network() -> Callable[[int], tuple[bytes, Footprint]]:
 
     def make(context_slices: int) -> tuple[bytes, Footprint]:
         return small_unet(2 * context_slices + 1), Footprint(2, 6, context_slices)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_package(
+    small_network: Callable[[int], tuple[bytes, Footprint]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Return a maker of packages around the small network, random weights and all."""
+    folder = tmp_path_factory.mktemp("packages")
+
+    def make(context: int = 0, working_nm: float | None = None, halo_px: int | None = None) -> Path:
+        network, footprint = small_network(context)
+        certificate = Certificate(1e-6, 1e-7, 0.0, 4, 1e-4, 5e-4, True, "onnxruntime")
+        contract = Contract(
+            name="small",
+            description="A network with random weights, for tests.",
+            classes=("mitochondrion",),
+            in_channels=2 * context + 1,
+            context_slices=context,
+            stride_px=footprint.stride_px,
+            halo_px=footprint.halo_px if halo_px is None else halo_px,
+            voxel_nm=(50.0, 5.0, 5.0),
+            working_voxel_nm=working_nm,
+            normalisation=Normalisation(),
+            threshold=0.5,
+            precisions={"fp32": Precision("weights.onnx", certificate)},
+            domain=Domain((-1.0, -0.9, -0.5, 0.0, 0.5, 0.9, 1.0), 0.1),
+            provenance={"method": "none"},
+            members={"weights.onnx": hashlib.sha256(network).hexdigest()},
+        )
+        path = folder / f"small-{context}-{working_nm}-{halo_px}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("dmn.json", json.dumps(to_json(contract)))
+            archive.writestr("weights.onnx", network)
+        return path
 
     return make

@@ -39,7 +39,6 @@ REPORT = Report(
     versions={"dmn": "0"},
     started="2025-01-02T03:04:05+00:00",
     resumed=False,
-    interrupted=0,
     foreground_share=0.05,
     drift=("a sentence",),
 )

@@ -53,7 +53,7 @@ class Bench:
         with self.lock:
             self.open += 1
             self.most_open = max(self.most_open, self.open)
-        return read_working(Volume(self.voxels), self.plan, block.read)
+        return read_working(Volume(self.voxels).read, self.plan, block.read)
 
     def write(self, block: Block, probability: np.ndarray) -> None:
         self.out[block.output.slices] = probability

@@ -34,7 +34,7 @@ def probabilities(network: bytes, voxels: np.ndarray, plan: Plan) -> np.ndarray:
     engine = open_cpu_engine(network, table, plan.footprint)
     out = np.full(plan.working_shape, np.nan, np.float32)
     for block in plan.blocks():
-        patch = read_working(ArrayVolume(voxels), plan, block.read)
+        patch = read_working(ArrayVolume(voxels).read, plan, block.read)
         for tile in block.tiles:
             read = tile.read(plan.footprint).relative_to(block.read.start)
             logits = engine.logits(gather(patch[read.slices], table, plan.footprint.context_slices))

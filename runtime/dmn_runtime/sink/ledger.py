@@ -93,6 +93,7 @@ class Ledger:
         self._output = output
         self._lock = threading.Lock()
         self._size = size
+        self._recorded = 0
         with translate_os_errors(output, resumable=True):
             self._file = ledger_path(output).open("r+b", buffering=0)
             # what stands behind the last whole line is a line that a kill cut off
@@ -133,6 +134,11 @@ class Ledger:
         _compare(output, begun, header.as_json())
         return cls(output, _blocks(path, lines), size)
 
+    @property
+    def has_blocks(self) -> bool:
+        """Tell whether any block is finished, by this run or an earlier one."""
+        return bool(self.done) or self._recorded > 0
+
     def record(self, index: int, crc: int) -> None:
         """Append a finished block; it is on disk when this returns.
 
@@ -156,6 +162,7 @@ class Ledger:
                 self._file.seek(self._size)
                 raise
             self._size += len(line)
+            self._recorded += 1
 
     def close(self) -> None:
         """Close the file; it stays for a resumed run."""

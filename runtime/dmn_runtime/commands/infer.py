@@ -1,0 +1,204 @@
+"""`dmn infer`: stream a volume through a package."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from threading import Lock
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dmn_runtime.errors import DmnError, OutputError, UsageError
+from dmn_runtime.geometry import Spacing, Triple
+from dmn_runtime.inference import Options, Watch, infer, preview_path, report_path
+from dmn_runtime.report import Report, report_json
+from dmn_runtime.sink.paths import ledger_path
+
+
+class At(Enum):
+    """The grid that is written."""
+
+    VOLUME = "volume"
+    WORKING = "working"
+
+
+def command(
+    package: Annotated[str, typer.Argument(help="Package (.zip), or the word demo for the embedded one.")],
+    volume: Annotated[
+        str, typer.Argument(help="TIFF, folder of slices, OME-Zarr, Zarr, HDF5 (file.h5::path) or MRC.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="What to write: NAME.ome.zarr, or NAME.tif for a mask TIFF."),
+    ],
+    voxel_nm: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in nm, where the file does not say it.")
+    ] = None,
+    at: Annotated[
+        At, typer.Option(help="Write on the volume's own grid, or on the grid that the network works on.")
+    ] = At.VOLUME,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability from which a voxel is foreground [package's].")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Tiles computed side by side [one a core].")] = None,
+    tile: Annotated[int | None, typer.Option(metavar="PX", help="Largest edge of a tile [1024].")] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Block of voxels read and written at once.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Engine: auto or cpu.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output once the new one is complete.")
+    ] = False,
+    check_seams: Annotated[
+        bool, typer.Option("--check-seams", help="Compare voxels beside tile faces with a second look.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Stream VOLUME through PACKAGE, in bounded memory, whatever its size.
+
+    Writes the output, NAME.report.json and NAME.preview.png. A run that was stopped goes on with --resume and
+    ends in the same bytes.
+    """
+    options = Options(
+        package=package,
+        volume=volume,
+        output=output,
+        voxel_nm=None if voxel_nm is None else parse_spacing("--voxel-nm", voxel_nm),
+        grid=at.value,
+        tile_px=tile,
+        block=None if block is None else parse_triple("--block", block),
+        workers=workers,
+        threshold=threshold,
+        engine=engine,
+        resume=resume,
+        overwrite=overwrite,
+        check_seams=check_seams,
+    )
+    report = run_watched(options)
+    if report is None:
+        return
+    if as_json:
+        typer.echo(json.dumps(report_json(report), indent=2))
+    else:
+        for line in summary(options, report):
+            typer.echo(line)
+
+
+def run_watched(options: Options) -> Report | None:
+    """Run inference with progress on a terminal, and say how to go on where it ended early."""
+    with watching() as watch, terminating():
+        try:
+            return infer(options, watch)
+        except (DmnError, KeyboardInterrupt) as error:
+            if ledger_path(options.output).exists() and not isinstance(error, OutputError):
+                watch.say(f"finished blocks of {options.output} are kept: run again with --resume to go on")
+            raise
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Offer a `Watch` that shows progress on stderr if that is a terminal, else none."""
+    console, lock = Console(stderr=True), Lock()
+    if not console.is_terminal:
+        yield Watch(say=_say, begin=lambda _: None, advance=lambda _: None)
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("segmenting"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None, speed="")
+
+        def begin(voxels: int) -> None:
+            progress.reset(task, total=voxels, speed="")
+
+        def advance(voxels: float) -> None:
+            with lock:
+                progress.update(task, advance=voxels, speed=_speed(progress.tasks[0].speed))
+
+        yield Watch(say=progress.console.print, begin=begin, advance=advance)
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """Treat the system's request to end (SIGTERM, of a batch queue say) like Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def summary(options: Options, report: Report) -> list[str]:
+    """Say in a few lines what a run did."""
+    z, y, x = report.input.shape
+    lines = [
+        f"{report.input.name}: {z} x {y} x {x} voxels (zyx) with {report.package.name}",
+        f"engine: {report.engine}; {report.workers} workers",
+        f"foreground: {100 * report.foreground_share:.2f} % of the voxels at threshold {report.threshold:g}",
+        f"speed: {report.voxels_per_s / 1e6:.2f} Mvoxel/s end to end, {report.wall_s:.1f} s"
+        + _peak(report.peak_rss_bytes),
+    ]
+    if report.seams is not None:
+        lines.append(report.seams.sentence())
+    lines.append(
+        f"wrote {options.output}, {report_path(options.output).name}, {preview_path(options.output).name}"
+    )
+    return lines
+
+
+def parse_triple(option: str, text: str) -> Triple:
+    """Parse "Z,Y,X" into integers.
+
+    Raises:
+        UsageError: it is not three whole numbers.
+    """
+    try:
+        z, y, x = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: wanted three whole numbers Z,Y,X, such as 8,1024,1024") from error
+    return (z, y, x)
+
+
+def parse_spacing(option: str, text: str) -> Spacing:
+    """Parse "Z,Y,X" into positive lengths in nm.
+
+    Raises:
+        UsageError: it is not three positive numbers.
+    """
+    try:
+        z, y, x = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: wanted three lengths in nm Z,Y,X, such as 50,4.6,4.6") from error
+    if not all(0 < length < float("inf") for length in (z, y, x)):
+        raise UsageError(f"{option} {text}: wanted lengths in nm above 0")
+    return (z, y, x)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201 (stdout belongs to --json)
+
+
+def _speed(voxels_per_s: float | None) -> str:
+    return "" if voxels_per_s is None else f"{voxels_per_s / 1e6:.2f} Mvoxel/s"
+
+
+def _peak(peak_rss_bytes: int | None) -> str:
+    return "" if peak_rss_bytes is None else f", peak memory {peak_rss_bytes / 2**20:.0f} MiB"
