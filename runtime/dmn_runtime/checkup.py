@@ -169,7 +169,7 @@ def _check_package() -> list[Finding]:
         Finding(
             "self-test",
             "works",
-            f"test tile: probabilities differ by at most {tested.max_dp:.1g} ({tested.tolerance:.1g} allowed)",
+            f"probabilities of a tile differ by at most {tested.max_dp:.1g} ({tested.tolerance:.1g} allowed)",
         ),
         Finding(
             "speed",

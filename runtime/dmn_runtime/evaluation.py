@@ -258,8 +258,8 @@ def _refuse_shifted(volume: Volume) -> None:
     # MRC's signed bytes are read as grey values with 128 added, which turns the label 0 into 128.
     if volume.format == "MRC" and _holds_only(volume, set(range(128, 256))):
         raise VolumeError(
-            f"the bytes of {volume.path} are signed, which is no way to keep a mask: convert it to TIFF, or to "
-            "MRC mode 6"
+            f"the bytes of {volume.path} are signed, which is no way to keep a mask: convert it to TIFF, "
+            "or to MRC mode 6"
         )
 
 

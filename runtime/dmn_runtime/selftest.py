@@ -54,8 +54,8 @@ def run_test_tile(package: Package) -> SelfTest:
     tolerance = package.contract.precisions["fp32"].certificate.tolerance_max_dp
     if not max_dp <= tolerance:  # also refuses NaN
         raise CertificateError(
-            f"the network of {package.path} differs by {max_dp:.2g} in probability from its test output, where "
-            f"{tolerance:.2g} is allowed: install another version of onnxruntime"
+            f"the network of {package.path} differs by {max_dp:.2g} in probability from its test output, "
+            f"where {tolerance:.2g} is allowed: install another version of onnxruntime"
         )
     return SelfTest(max_dp, tolerance)
 

@@ -4,10 +4,12 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -103,3 +105,40 @@ def small_package(
         return path
 
     return make
+
+
+@pytest.fixture
+def tested_package(small_package: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Return a maker of the small package with test tensors, whose output is wrong by `shift`."""
+
+    def make(shift: float = 0.0, working_nm: float | None = None) -> Path:
+        with zipfile.ZipFile(small_package(working_nm=working_nm)) as archive:
+            network, document = archive.read("weights.onnx"), json.loads(archive.read("dmn.json"))
+        image, output = _test_tensors(network)
+        tensors = {"test_input.npy": _npy(image), "test_output.npy": _npy(output + np.float32(shift))}
+        document["members"] |= {name: hashlib.sha256(npy).hexdigest() for name, npy in tensors.items()}
+        document["provenance"] = {"run": {"method": "source_only", "seed": 3}}
+        path = tmp_path / "tested.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("dmn.json", json.dumps(document))
+            for name, content in {"weights.onnx": network, **tensors}.items():
+                archive.writestr(name, content)
+        return path
+
+    return make
+
+
+def _test_tensors(network: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return a test image and its probability, by the preprocessing that bioimageio.yaml declares."""
+    image = np.random.default_rng(1).integers(0, 256, (1, 1, 32, 32)).astype(np.uint8)
+    low, high = np.percentile(image, [1, 99])
+    scaled = 2 * (image - low) / (high - low + 1e-6) - 1
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    [logits] = session.run(None, {"image": np.clip(scaled, -2, 2).astype(np.float32)})
+    return image, (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
