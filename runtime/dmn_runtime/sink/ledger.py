@@ -28,7 +28,8 @@ FORMAT_VERSION = 1
 
 _ANEW = "or start anew with --overwrite"
 _ABSENT = "absent"
-_SHORT = 12
+_SHORT_HASH = 12
+_SHORT_JSON = 60
 _SENTENCES = {
     "input": ("the input's fingerprint", "give the volume it was begun with"),
     "package": ("the package's sha256", "give the package it was begun with"),
@@ -261,9 +262,10 @@ def _first_difference(
 def _short(value: Any, other: Any) -> str:
     """Write a value in few characters, but in enough to tell it from the other."""
     text, different = _text(value), _text(other)
-    if len(text) <= _SHORT or text[:_SHORT] == different[:_SHORT]:
+    limit = _SHORT_HASH if isinstance(value, str) else _SHORT_JSON
+    if len(text) <= limit or text[:limit] == different[:limit]:
         return text
-    return f"{text[:_SHORT]}..."
+    return f"{text[:limit]}..."
 
 
 def _text(value: Any) -> str:

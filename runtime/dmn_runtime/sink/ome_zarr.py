@@ -147,17 +147,21 @@ def image_metadata(spec: SinkSpec, levels: tuple[Level, ...]) -> dict[str, Any]:
 
 def label_metadata(spec: SinkSpec, levels: tuple[Level, ...]) -> dict[str, Any]:
     """Return the `ome` attribute of the group `labels/mask`."""
-    values = list(enumerate(spec.classes, start=1))
+    # readers expect each value that has a colour to have properties too
+    names = ("background", *spec.classes)
     return {
         "version": VERSION,
         "multiscales": [_multiscale("mask", "nearest", spec.voxel_nm, levels)],
         "image-label": {
             "source": {"image": "../../"},
-            "colors": [{"label-value": 0, "rgba": [0, 0, 0, 0]}]
-            + [{"label-value": k, "rgba": [*COLOURS[(k - 1) % len(COLOURS)], 255]} for k, _ in values],
-            "properties": [{"label-value": k, "class": name} for k, name in values],
+            "colors": [{"label-value": value, "rgba": _rgba(value)} for value in range(len(names))],
+            "properties": [{"label-value": value, "class": name} for value, name in enumerate(names)],
         },
     }
+
+
+def _rgba(value: int) -> list[int]:
+    return [*COLOURS[(value - 1) % len(COLOURS)], 255] if value else [0, 0, 0, 0]
 
 
 def _multiscale(
@@ -180,6 +184,6 @@ def _multiscale(
 
 def _transformations(voxel: Spacing, level: Level) -> list[dict[str, Any]]:
     """Scale, then the shift by which the centre of a coarse voxel lies off that of its first fine one."""
-    scale = [edge * f for edge, f in zip(voxel, level.factor, strict=True)]
+    scale = [float(edge * f) for edge, f in zip(voxel, level.factor, strict=True)]
     shift = [edge * (f - 1) / 2 for edge, f in zip(voxel, level.factor, strict=True)]
     return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]

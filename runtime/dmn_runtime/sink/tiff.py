@@ -38,9 +38,12 @@ class TiffSink:
             _take_back(spec)
         else:
             _create(spec)
-        probability, mask = (_under_construction(spec, path) for path in final_paths(spec.path))
-        self._probability = _Stack(probability, spec.shape)
-        self._mask = _Stack(mask, spec.shape)
+        paths = [_under_construction(spec, path) for path in final_paths(spec.path)]
+        # both are looked at before one is opened, so that a damaged one leaves no open file
+        origins = [_origin(path, spec.shape) for path in paths]
+        self._probability, self._mask = (
+            _Stack(path, origin, spec.shape) for path, origin in zip(paths, origins, strict=True)
+        )
 
     def write(self, region: Region, probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
         """Put the block's rows in their places in both files."""
@@ -67,9 +70,9 @@ class TiffSink:
 class _Stack:
     """The voxels of one TIFF laid out by `_lay_out`, written by region from any thread."""
 
-    def __init__(self, path: Path, shape: Triple) -> None:
+    def __init__(self, path: Path, origin: int, shape: Triple) -> None:
         self._shape = shape
-        self._origin = _origin(path, shape)
+        self._origin = origin
         self._file = path.open("r+b", buffering=0)
         self._lock = threading.Lock()
 
