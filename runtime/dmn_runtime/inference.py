@@ -17,7 +17,7 @@ from dmn_runtime.contract import QUANTILE_PERCENTS, Contract
 from dmn_runtime.drift import intensity_drift, share_drift
 from dmn_runtime.engines.base import Engine
 from dmn_runtime.engines.choose import open_engine
-from dmn_runtime.errors import UsageError
+from dmn_runtime.errors import OutputError, UsageError
 from dmn_runtime.geometry import Region, Spacing, Triple
 from dmn_runtime.machine import logical_cores, machine_facts, peak_rss_bytes
 from dmn_runtime.normalise import IntensityMap, fit_map, histogram, quantiles
@@ -234,7 +234,15 @@ class _Run:
             todo = [index for index in range(len(plan)) if index not in ledger.done]
             self.watch.begin(sum(plan.block_at(index).output.size for index in todo))
             steps = Steps(self._read, lambda block, p: self._write(block, p, sink, ledger), self._advance)
-            run_stream(plan, todo, self.engine, steps, threads_for(self.setup.workers), self.clock)
+            try:
+                run_stream(plan, todo, self.engine, steps, threads_for(self.setup.workers), self.clock)
+            except BaseException as error:
+                # An OutputError says so itself.
+                if ledger.has_blocks and not isinstance(error, OutputError):
+                    self.watch.say(
+                        f"finished blocks of {self.setup.options.output} are kept: run again with --resume"
+                    )
+                raise
             with self.clock.stage("write"):
                 sink.finish()
             ledger.remove()

@@ -19,7 +19,7 @@ from dmn_runtime.plan import Block, Plan, Tile
 from dmn_runtime.volume.base import Voxels
 
 DEPTH_PX = 16  # how far from a face a voxel counts as beside it
-REACH_PX = 64  # how far the second look reaches beyond the face
+REACH_PX = 64  # how far the faces of the second look are away
 LENGTH_PX = 192  # of a face, around its middle
 BLOCKS = 8
 TILES_PER_BLOCK = 2
@@ -121,23 +121,24 @@ class SeamCheck:
 
 def _face(tile: Tile, axis: int, at: int, inward: int, stride_px: int) -> Probe:
     """Compare a strip of `DEPTH_PX` on the inner side of the face at coordinate `at`."""
-    other = 3 - axis
-    spans: dict[int, tuple[int, int]] = {0: (tile.core.start[0], tile.core.start[0] + 1)}
     depth = min(DEPTH_PX, tile.core.shape[axis])
+    spans = _middle_spans(tile, LENGTH_PX)
     spans[axis] = (at, at + depth) if inward > 0 else (at - depth, at)
-    spans[other] = _centred(tile.core.start[other], tile.core.stop[other], LENGTH_PX)
-    around = {**spans, axis: (at - REACH_PX, at + REACH_PX)}
-    return Probe(True, _region(spans), _aligned(around, stride_px))
+    return Probe(True, _region(spans), _around(spans, stride_px))
 
 
 def _middle(tile: Tile, stride_px: int) -> Probe:
-    spans = {
-        0: (tile.core.start[0], tile.core.start[0] + 1),
-        1: _centred(tile.core.start[1], tile.core.stop[1], REACH_PX),
-        2: _centred(tile.core.start[2], tile.core.stop[2], REACH_PX),
-    }
-    around = {0: spans[0], 1: (spans[1][0] - DEPTH_PX, spans[1][1] + DEPTH_PX), 2: spans[2]}
-    return Probe(False, _region(spans), _aligned(around, stride_px))
+    spans = _middle_spans(tile, REACH_PX)
+    return Probe(False, _region(spans), _around(spans, stride_px))
+
+
+def _middle_spans(tile: Tile, most: int) -> dict[int, tuple[int, int]]:
+    """Return the middle half of the tile's first slice, at most `most` px, away from all its faces."""
+    spans = {0: (tile.core.start[0], tile.core.start[0] + 1)}
+    for axis in (1, 2):
+        half = (tile.core.shape[axis] + 1) // 2
+        spans[axis] = _centred(tile.core.start[axis], tile.core.stop[axis], min(most, half))
+    return spans
 
 
 def _centred(start: int, stop: int, most: int) -> tuple[int, int]:
@@ -150,10 +151,13 @@ def _region(spans: dict[int, tuple[int, int]]) -> Region:
     return Region((spans[0][0], spans[1][0], spans[2][0]), (spans[0][1], spans[1][1], spans[2][1]))
 
 
-def _aligned(spans: dict[int, tuple[int, int]], stride_px: int) -> Region:
-    y = (round_down(spans[1][0], stride_px), round_up(spans[1][1], stride_px))
-    x = (round_down(spans[2][0], stride_px), round_up(spans[2][1], stride_px))
-    return _region({0: spans[0], 1: y, 2: x})
+def _around(spans: dict[int, tuple[int, int]], stride_px: int) -> Region:
+    """Return the box whose faces are `REACH_PX` away, y and x on multiples of the stride."""
+    grown = {0: spans[0]}
+    for axis in (1, 2):
+        start, stop = spans[axis]
+        grown[axis] = (round_down(start - REACH_PX, stride_px), round_up(stop + REACH_PX, stride_px))
+    return _region(grown)
 
 
 def _summary(parts: list[NDArray[np.uint8]]) -> Difference:

@@ -1,6 +1,7 @@
 """From a volume on disk to a block on the working grid: read, resample, reflect."""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 
@@ -35,6 +36,6 @@ def _mirror(block: Voxels, inside: Region, region: Region, shape: Triple) -> Vox
     """Reflect `block`, the voxels of `inside`, out to `region`; `inside` holds every voxel that mirrors."""
     before = [max(0, -a) for a in region.start]
     after = [max(0, b - n) for b, n in zip(region.stop, shape, strict=True)]
-    padded: Voxels = np.pad(block, list(zip(before, after, strict=True)), mode="reflect")
+    padded = np.pad(block, list(zip(before, after, strict=True)), mode="reflect")
     origin = (inside.start[0] - before[0], inside.start[1] - before[1], inside.start[2] - before[2])
-    return padded[region.relative_to(origin).slices]
+    return cast("Voxels", padded[region.relative_to(origin).slices])

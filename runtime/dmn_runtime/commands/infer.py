@@ -13,11 +13,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dmn_runtime.errors import DmnError, OutputError, UsageError
+from dmn_runtime.errors import UsageError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.inference import Options, Watch, infer, preview_path, report_path
 from dmn_runtime.report import Report, report_json
-from dmn_runtime.sink.paths import ledger_path
 
 
 class At(Enum):
@@ -93,14 +92,9 @@ def command(
 
 
 def run_watched(options: Options) -> Report | None:
-    """Run inference with progress on a terminal, and say how to go on where it ended early."""
+    """Run inference with progress on a terminal."""
     with watching() as watch, terminating():
-        try:
-            return infer(options, watch)
-        except (DmnError, KeyboardInterrupt) as error:
-            if ledger_path(options.output).exists() and not isinstance(error, OutputError):
-                watch.say(f"finished blocks of {options.output} are kept: run again with --resume to go on")
-            raise
+        return infer(options, watch)
 
 
 @contextmanager

@@ -1,0 +1,288 @@
+"""`dmn infer` from the outside: what it writes, how it goes on after a kill, what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from dmn_runtime.cli import main
+from dmn_runtime.commands.infer import parse_spacing, parse_triple
+from dmn_runtime.errors import UsageError
+
+Package = Callable[..., Path]
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """Return a TIFF of smooth random voxels whose voxel size is 5 nm in the plane."""
+    path = tmp_path / "stack.tif"
+    write_stack(path, (3, 70, 90), seed=0)
+    return path
+
+
+def write_stack(path: Path, shape: tuple[int, int, int], seed: int) -> None:
+    coarse = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    smooth = (coarse // 2 + np.roll(coarse, 1, axis=2) // 2).astype(np.uint8)
+    sizes = {f"PhysicalSize{axis}": nm for axis, nm in zip("ZYX", (50.0, 5.0, 5.0), strict=True)}
+    units = {f"PhysicalSize{axis}Unit": "nm" for axis in "ZYX"}
+    tifffile.imwrite(
+        path, smooth, ome=True, metadata={"axes": "ZYX", **sizes, **units}, photometric="minisblack"
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def infer(*words: object) -> int:
+    return main(["infer", *map(str, words)])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """Run, and return the one sentence of the refusal."""
+    assert infer(*words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("dmn infer: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+def test_zarr_and_tiff_hold_the_same_and_say_their_voxel_size(
+    small_package: Package, stack: Path, tmp_path: Path
+) -> None:
+    package = small_package(working_nm=10.0)
+    assert infer(package, stack, "-o", tmp_path / "a.ome.zarr", "--threshold", 0.4) == 0
+    assert infer(package, stack, "-o", tmp_path / "b.tif", "--threshold", 0.4, "--block", "1,32,48") == 0
+    group = zarr.open_group(tmp_path / "a.ome.zarr", mode="r")
+    probability, mask = group["0"][:], group["labels/mask/0"][:]
+    np.testing.assert_array_equal(probability, tifffile.imread(tmp_path / "b.probability.tif"))
+    np.testing.assert_array_equal(mask, tifffile.imread(tmp_path / "b.tif"))
+    np.testing.assert_array_equal(mask, probability >= 102)
+    assert 0 < mask.mean() < 1
+    scale = group.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert scale == [50.0, 5.0, 5.0]
+    report = json.loads((tmp_path / "a.report.json").read_text())
+    assert report["plan"]["blocks"] == 1
+    assert report["voxels"] == 3 * 70 * 90
+    assert report["foreground_share"] == pytest.approx(mask.mean())
+    assert (tmp_path / "a.preview.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob("*.jsonl"))
+
+
+def test_the_working_grid_can_be_written(small_package: Package, stack: Path, tmp_path: Path) -> None:
+    assert infer(small_package(working_nm=10.0), stack, "-o", tmp_path / "a.tif", "--at", "working") == 0
+    assert tifffile.imread(tmp_path / "a.tif").shape == (3, 35, 45)
+
+
+def test_json_is_all_that_json_prints(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(small_package(), stack, "-o", tmp_path / "a.tif", "--json", "--check-seams") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "a.report.json").read_text())
+    assert report["seams"]["faces"]["voxels"] == 0
+
+
+def test_the_seam_score_is_zero_with_the_halo_and_not_without(small_package: Package, tmp_path: Path) -> None:
+    write_stack(tmp_path / "s.tif", (2, 200, 200), seed=1)
+    worst = []
+    for halo_px in (6, 2):
+        output = tmp_path / f"{halo_px}.tif"
+        words = ["--tile", 50, "--check-seams", "--block", "1,128,128"]
+        assert infer(small_package(halo_px=halo_px), tmp_path / "s.tif", "-o", output, *words) == 0
+        seams = json.loads(output.with_suffix(".report.json").read_text())["seams"]
+        assert seams["faces"]["voxels"] > 5000
+        assert seams["interior"]["max_grey"] <= 1
+        worst.append(seams["faces"]["max_grey"])
+    assert worst[0] <= 1
+    assert worst[1] > 10
+
+
+def start(package: Path, stack: Path, output: Path) -> "subprocess.Popen[bytes]":
+    """Start a run in a process of its own and wait until some of its 192 blocks are finished."""
+    words = ["infer", package, stack, "-o", output, "--block", "1,64,64", "--workers", 1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dmn_runtime", *map(str, words)], stderr=subprocess.PIPE, env=os.environ
+    )
+    ledger = output.with_name(output.name + ".ledger.jsonl")
+    deadline = time.monotonic() + 60
+    while not ledger.exists() or ledger.read_bytes().count(b"\n") < 6:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return process
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and SIGTERM are POSIX")
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".tif"])
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_resumes_to_the_same_bytes(
+    small_package: Package, tmp_path: Path, suffix: str, blow: signal.Signals
+) -> None:
+    package, stack = small_package(context=1), tmp_path / "stack.tif"
+    write_stack(stack, (12, 256, 256), seed=2)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "whole").mkdir()
+    output = tmp_path / "killed" / f"seg{suffix}"
+    process = start(package, stack, output)
+    process.send_signal(blow)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (-9 if blow is signal.SIGKILL else 130)
+    assert not output.exists()
+    if blow is signal.SIGTERM:
+        assert b"run again with --resume" in said
+    words = ["--block", "1,64,64", "--workers", 2]
+    assert infer(package, stack, "-o", output, "--resume", *words) == 0
+    report = json.loads(output.with_name("seg.report.json").read_text())
+    assert report["resumed"]
+    assert 0 < report["voxels"] < 12 * 256 * 256
+    assert infer(package, stack, "-o", tmp_path / "whole" / f"seg{suffix}", *words) == 0
+    resumed, whole = files(tmp_path / "killed"), files(tmp_path / "whole")
+    resumed.pop("seg.report.json")
+    full_report = json.loads(whole.pop("seg.report.json"))
+    assert resumed == whole
+    assert report["foreground_share"] == full_report["foreground_share"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+def test_another_input_package_or_plan_is_not_resumed(
+    small_package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package, stack, output = small_package(), tmp_path / "stack.tif", tmp_path / "seg.ome.zarr"
+    write_stack(stack, (12, 256, 256), seed=2)
+    process = start(package, stack, output)
+    process.kill()
+    process.communicate()
+    before = files(tmp_path)
+    other = tmp_path / "other.tif"
+    write_stack(other, (12, 256, 256), seed=3)
+    words = ["-o", output, "--block", "1,64,64", "--resume"]
+    assert "input" in refused(capsys, package, other, *words)
+    assert "package" in refused(capsys, small_package(halo_px=8), stack, *words)
+    assert "plan's tile" in refused(capsys, package, stack, *words, "--tile", 40)
+    assert "threshold" in refused(capsys, package, stack, *words, "--threshold", 0.7)
+    assert "--resume" in refused(capsys, package, stack, "-o", output)
+    other.unlink()
+    assert files(tmp_path) == before
+    assert infer(package, stack, *words) == 0
+
+
+def test_a_finished_output_is_not_written_again(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [small_package(), stack, "-o", tmp_path / "seg.ome.zarr"]
+    assert infer(*words) == 0
+    before = files(tmp_path)
+    capsys.readouterr()
+    assert "exists already" in refused(capsys, *words)
+    assert infer(*words, "--resume") == 0
+    assert "is complete already" in capsys.readouterr().err
+    assert files(tmp_path) == before
+    assert infer(*words, "--overwrite", "--threshold", 0.9) == 0
+    assert files(tmp_path) != before
+
+
+def test_bad_options_are_refused_in_one_sentence_and_leave_nothing(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package, output = small_package(), tmp_path / "out" / "seg.ome.zarr"
+    output.parent.mkdir()
+    plain = tmp_path / "plain.tif"
+    tifffile.imwrite(plain, tifffile.imread(stack), photometric="minisblack")
+    for words, sentence in [
+        ([package, tmp_path / "no.tif", "-o", output], "no.tif"),
+        ([tmp_path / "no.zip", stack, "-o", output], "no.zip"),
+        ([package, stack, "-o", output.with_suffix(".png")], ".ome.zarr"),
+        ([package, stack, "-o", tmp_path / "nowhere" / "seg.tif"], "does not exist"),
+        ([package, stack, "-o", stack / "seg.tif"], "not a folder"),
+        ([package, stack, "-o", output, "--engine", "warp"], "no engine 'warp'"),
+        ([package, stack, "-o", output, "--threshold", 1.5], "between 0 and 1"),
+        ([package, stack, "-o", output, "--workers", 0], "at least 1"),
+        ([package, stack, "-o", output, "--block", "0,8,8"], "at least 1"),
+        ([package, stack, "-o", output, "--tile", -4], "at least 1"),
+        ([package, stack, "-o", output, "--resume"], "nothing to resume"),
+        ([package, stack, "-o", output, "--resume", "--overwrite"], "choose one"),
+        ([small_package(working_nm=10.0), plain, "-o", output], "--voxel-nm"),
+    ]:
+        assert sentence in refused(capsys, *words)
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_constant_volume_is_refused(
+    small_package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite(tmp_path / "flat.tif", np.full((2, 40, 40), 7, np.uint8), photometric="minisblack")
+    words = [small_package(), tmp_path / "flat.tif", "-o", tmp_path / "seg.tif"]
+    assert "is constant (grey value 7" in refused(capsys, *words)
+    assert [p.name for p in tmp_path.iterdir()] == ["flat.tif"]
+
+
+def test_input_that_breaks_before_the_first_block_leaves_nothing(
+    small_package: Package,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dmn_runtime import inference
+    from dmn_runtime.errors import VolumeError
+
+    def broken(*_: object) -> None:
+        raise VolumeError("the file vanished")
+
+    write_stack(tmp_path / "s.tif", (2, 40, 40), seed=0)
+    monkeypatch.setattr(inference, "read_working", broken)
+    assert "vanished" in refused(capsys, small_package(), tmp_path / "s.tif", "-o", tmp_path / "seg.ome.zarr")
+    assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_once_there_is_room(
+    small_package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        rng = np.random.default_rng(0)
+        noise = rng.integers(0, 256, (24, 256, 256), dtype=np.uint8)
+        tifffile.imwrite(tmp_path / "s.tif", noise, photometric="minisblack")
+        words = [small_package(), tmp_path / "s.tif", "-o", small / "seg.ome.zarr", "--block", "1,128,128"]
+        assert "the disk is full" in refused(capsys, *words)
+        assert sorted(p.name for p in small.iterdir()) == [
+            "seg.ome.zarr.ledger.jsonl",
+            "seg.ome.zarr.partial",
+        ]
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        assert infer(*words, "--resume") == 0
+        assert infer(*words[:3], tmp_path / "whole.ome.zarr", *words[4:]) == 0
+        assert files(small / "seg.ome.zarr") == files(tmp_path / "whole.ome.zarr")
+        subprocess.run(["mount", "-o", "remount,size=16k", str(small)], check=False)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize("text", ["1,2", "a,b,c", "1,2,3,4", "1.5,2,3", ""])
+def test_blocks_are_three_whole_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match="three whole numbers"):
+        parse_triple("--block", text)
+
+
+@pytest.mark.parametrize("text", ["5,5", "x,5,5", "0,5,5", "-1,5,5", "inf,5,5", "nan,5,5"])
+def test_voxel_sizes_are_three_lengths(text: str) -> None:
+    with pytest.raises(UsageError, match="lengths in nm"):
+        parse_spacing("--voxel-nm", text)
+    assert parse_spacing("--voxel-nm", "50,4.6,4.6") == (50.0, 4.6, 4.6)
