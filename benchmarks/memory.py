@@ -2,8 +2,8 @@
 
 .venv/bin/python benchmarks/memory.py FOLDER [--package demo] [--small-slices 24] [--large-slices 1000]
 
-The volumes are uncompressed TIFF stacks of 2048 x 2048 slices (24 slices are 101 MB, 1000 are 4.2 GB), made of
-one phantom slab repeated; FOLDER needs room for the large one and its output. Prints one JSON object.
+The volumes are uncompressed TIFF stacks of 2048 x 2048 slices (24 slices are 101 MB, 1000 are 4.2 GB), made
+of one phantom slab repeated; FOLDER needs room for the large one and its output. Prints one JSON object.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """End to end against the network alone, on the same tiles, pair by pair.
 
 Network alone: the workers' threads run the bare ONNX session over all tiles of the volume, already gathered
-in memory. End to end: `infer`, from the TIFF on disk to the finished OME-Zarr with pyramid, report and preview.
-The two alternate, so that a drifting machine spoils neither; the ratio of each pair is what counts.
+in memory. End to end: `infer`, from the TIFF on disk to the finished OME-Zarr with pyramid, report and
+preview. The two alternate, so that a drifting machine spoils neither; the ratio of each pair is what counts.
 
     make bench          or: .venv/bin/python -m pytest benchmarks/test_pipeline_efficiency.py -q -s
 """
