@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,13 +10,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from dmn_runtime.contract import Normalisation
 from dmn_runtime.errors import RecipeError
 from dmn_train.networks.sizes import SIZES, NetworkSpec
 
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -198,7 +200,7 @@ class LogSection(Section):
 class Recipe(Section):
     """The whole recipe."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: str
     description: str = ""
     working_voxel_nm: Positive | None = None
     network: NetworkSection
@@ -210,6 +212,13 @@ class Recipe(Section):
     loop: LoopSection = LoopSection()
     validate_: Annotated[ValidateSection | None, Field(alias="validate")] = None
     log: LogSection = LogSection()
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_file(cls, name: str) -> str:
+        if not FILE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} names no file, wanted letters, digits, dots, dashes and underscores")
+        return name
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -1,0 +1,34 @@
+"""Files are whole or absent."""
+
+from pathlib import Path
+
+import pytest
+
+from dmn_train.files import file_sha256, write_json, write_text, write_whole
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail(partial: Path) -> None:
+        partial.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, fail)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text() == "old"
+
+
+def test_json_holds_no_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": [1, "µ"]})
+    assert (tmp_path / "a.json").read_bytes() == '{\n  "b": [\n    1,\n    "µ"\n  ]\n}\n'.encode()
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "b.json", {"b": float("nan")})
+
+
+def test_sha256_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "a") == expected

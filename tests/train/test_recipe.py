@@ -1,0 +1,140 @@
+"""Recipes: what is read, and one sentence for each thing that can be wrong."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dmn_runtime.errors import RecipeError
+from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.recipe import PlacedRecipe, load_recipe, parse_recipe
+
+GOOD: dict[str, Any] = {
+    "name": "good",
+    "network": {"name": "s8"},
+    "data": {"source": {"image": "i.tif", "mask": "m.tif", "voxel_nm": [5, 5, 5]}},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    values = copy.deepcopy(GOOD)
+    *sections, key = path.split(".")
+    table = values
+    for section in sections:
+        table = table.setdefault(section, {})
+    table[key] = value
+    return values
+
+
+def test_defaults_are_filled_in_and_read_back() -> None:
+    recipe = parse_recipe(GOOD, "r")
+    assert recipe.network.spec == NetworkSpec(base=8, levels=3, context_slices=0)
+    assert recipe.data.source.voxel_nm == (5.0, 5.0, 5.0)
+    assert (recipe.loop.steps, recipe.loop.batch, recipe.optimiser.schedule) == (2000, 8, "cosine")
+    assert parse_recipe(recipe.as_json(), "r") == recipe
+
+
+def test_a_named_network_takes_context_slices() -> None:
+    recipe = parse_recipe(changed("network", {"name": "s16", "context_slices": 1}), "r")
+    assert recipe.network.spec == NetworkSpec(base=16, levels=3, context_slices=1)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("loop.stpes", 3, "r: unknown key loop.stpes; did you mean loop.steps?"),
+        ("lop", {}, "r: unknown key lop; did you mean loop?"),
+        ("data.source.imgae", "x", "r: unknown key data.source.imgae; did you mean data.source.image?"),
+        ("validate.slics", [1, 2], "r: unknown key validate.slics; did you mean validate.slices?"),
+        ("log.zzz", 1, "r: unknown key log.zzz; known here: every, overlays, tensorboard"),
+        ("loop.steps", "3", 'r: loop.steps is "3", wanted a valid integer'),
+        ("loop.steps", 2.5, "r: loop.steps is 2.5, wanted a valid integer"),
+        ("loop.steps", 0, "r: loop.steps is 0, wanted greater than or equal to 1"),
+        ("loop", 3, "r: loop is 3, wanted an object"),
+        ("loop.crop_px", 100, "r: loop.crop_px is 100, wanted a multiple of 8 for 3 levels"),
+        ("loop.device", "tpu", "r: loop.device is \"tpu\", wanted 'auto', 'cpu', 'cuda' or 'mps'"),
+        ("optimiser.lr", float("nan"), "r: optimiser.lr is NaN, wanted a finite number"),
+        ("optimiser.lr", -1, "r: optimiser.lr is -1, wanted greater than 0"),
+        ("network.name", "s9", "r: network.name is \"s9\", wanted 's8', 's16' or 's32'"),
+        ("network.base", 4, "r: network: wanted either name or both base and levels"),
+        ("network", {"base": 4}, "r: network: wanted either name or both base and levels"),
+        ("network", {}, "r: network: wanted either name or both base and levels"),
+        ("data.source.voxel_nm", [5, 5], "r: data.source.voxel_nm.2 is missing, add it"),
+        ("data.source.voxel_nm", [5, 5, 0], "r: data.source.voxel_nm.2 is 0, wanted greater than 0"),
+        ("data.source", {"image": "i"}, "r: data.source: wanted both image and mask, or phantom"),
+        ("data.source.phantom", {}, "r: data.source: phantom stands alone: remove the keys beside it"),
+        ("data.source.slices", [4, 4], "r: data.source: slices must be [first, one past the last]"),
+        ("data", {}, "r: data.source is missing, add it"),
+        ("validate", {}, "r: validate: wanted either slices or phantoms"),
+        ("validate.slices", [3, 1], "r: validate: slices must be [first, one past the last]"),
+        (
+            "validate.phantoms",
+            2,
+            "r: validate must hold phantoms for a phantom source and slices for any other",
+        ),
+        ("method.name", "magic", "r: method.name is \"magic\", wanted 'source_only'"),
+        (
+            "method.histogram_matching",
+            0.5,
+            "r: method.histogram_matching needs data.target: name the volume, or set it to 0",
+        ),
+        ("augment.warp", 1.5, "r: augment.warp is 1.5, wanted less than or equal to 1"),
+        ("name", "a b", "r: name: 'a b' names no file, wanted letters, digits, dots, dashes and underscores"),
+    ],
+)
+def test_one_sentence_for_each_fault(path: str, value: Any, sentence: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(changed(path, value), "r")
+    assert str(caught.value) == sentence
+
+
+def test_a_missing_file_and_bad_toml(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    with pytest.raises(RecipeError, match=r"r\.toml cannot be read \(No such file or directory\)"):
+        load_recipe(path)
+    path.write_text("[loop\n")
+    with pytest.raises(RecipeError, match=r"r\.toml is not TOML: "):
+        load_recipe(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(RecipeError, match=r"r\.toml cannot be read \(not UTF-8 text\)"):
+        load_recipe(path)
+
+
+def test_overrides_are_toml_values_or_bare_words(placed: Callable[..., PlacedRecipe]) -> None:
+    recipe = placed(
+        "loop.steps=9", "optimiser.schedule=poly", 'description = "a b"', "log.tensorboard=true"
+    ).recipe
+    assert (recipe.loop.steps, recipe.optimiser.schedule) == (9, "poly")
+    assert (recipe.description, recipe.log.tensorboard) == ("a b", True)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("loop.steps", "--set got 'loop.steps', wanted KEY=VALUE as in --set loop.steps=100"),
+        ("loop..steps=1", "--set got 'loop..steps=1', wanted KEY=VALUE as in --set loop.steps=100"),
+        ("name.x=1", "--set name.x=1: name is a value, not a section"),
+    ],
+)
+def test_overrides_that_make_no_sense(
+    placed: Callable[..., PlacedRecipe], override: str, sentence: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        placed(override)
+    assert str(caught.value) == sentence
+
+
+def test_paths_start_at_the_recipe_and_keep_their_dataset(
+    placed: Callable[..., PlacedRecipe], folder: Path
+) -> None:
+    assert placed().locate("../a.h5::raw/b") == str(folder.parent / "a.h5::raw" / "b")
+    assert placed().locate("/data/x.tif") == "/data/x.tif"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "recipes").glob("*.toml")), ids=lambda p: p.name
+)
+def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
+    assert load_recipe(path).recipe.name

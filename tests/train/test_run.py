@@ -1,0 +1,134 @@
+"""run.json: what it says, and how a run is read back or refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from dmn_runtime.contract import Normalisation
+from dmn_runtime.errors import RunError
+from dmn_train.loop import train
+from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.recipe import PlacedRecipe
+from dmn_train.run import load_run, parity_tiles
+
+Placed = Callable[..., PlacedRecipe]
+
+
+@pytest.fixture
+def run_folder(placed: Placed, tmp_path: Path) -> Path:
+    train(placed("loop.steps=2"), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def edited(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    facts = json.loads((run / "run.json").read_text())
+    change(facts)
+    (run / "run.json").write_text(json.dumps(facts))
+
+
+def test_a_finished_folder_holds_these_files_and_no_other(run_folder: Path) -> None:
+    assert sorted(p.name for p in run_folder.iterdir()) == [
+        "curves.csv",
+        "overlays",
+        "run.json",
+        "weights.safetensors",
+    ]
+
+
+def test_everything_comes_back(run_folder: Path, placed: Placed) -> None:
+    run = load_run(run_folder)
+    assert (run.name, run.method, run.threshold) == ("tiny", "source_only", 0.5)
+    assert run.spec == NetworkSpec(base=2, levels=2, context_slices=0)
+    assert (run.voxel_nm, run.working_voxel_nm) == ((5.0, 5.0, 5.0), 10.0)
+    assert run.normalisation == Normalisation(1.0, 99.0, 2.0)
+    assert run.placed == placed("loop.steps=2")
+    assert len(run.domain.quantiles) == 7
+    assert 0.05 < run.domain.foreground_share < 0.5
+    (source,) = run.facts["data"]
+    assert (source["role"], source["name"], source["shape"]) == ("source", "image.tif", [6, 96, 128])
+    assert len(source["fingerprint"]) == len(source["mask_fingerprint"]) == 64
+    assert {"low", "high", "clip"} == set(source["map"])
+    assert run.facts["steps"] == 2
+    assert run.facts["versions"]["torch"] == torch.__version__
+    assert (run.facts["device"], run.facts["precision"]) == ("cpu", "32-true")
+
+
+def test_the_network_comes_back_in_eval_mode_on_the_cpu(run_folder: Path) -> None:
+    network = load_run(run_folder).network()
+    assert not network.training
+    image = torch.randn(1, 1, 16, 16)
+    assert torch.equal(network(image), load_run(run_folder).network()(image))
+
+
+def test_parity_tiles_are_real_input_and_always_the_same(run_folder: Path, folder: Path) -> None:
+    run = load_run(run_folder)
+    tiles = parity_tiles(run, 5, 64)
+    assert tiles.shape == (5, 1, 64, 64)
+    assert tiles.dtype == np.float32
+    assert 1.5 < np.ptp(tiles) <= 4.0
+    np.testing.assert_array_equal(tiles, parity_tiles(run, 5, 64))
+    assert len({tile.tobytes() for tile in tiles}) == 5
+
+
+def test_parity_tiles_want_the_volume_of_the_training(run_folder: Path, folder: Path) -> None:
+    image = tifffile.imread(folder / "image.tif")
+    tifffile.imwrite(folder / "image.tif", image + 1)
+    with pytest.raises(RunError, match="the source volume is not the one that this run was trained on"):
+        parity_tiles(load_run(run_folder), 1, 16)
+    (folder / "image.tif").unlink()
+    with pytest.raises(RunError, match="the source of this run cannot be read"):
+        parity_tiles(load_run(run_folder), 1, 16)
+
+
+def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"is no run folder \(it has no run\.json\)"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda f: f.pop("format"), r"run\.json is damaged \('format'\)"),
+        (lambda f: f.update(format_version=2), "is dmn-run version 2, wanted dmn-run version 1"),
+        (lambda f: f.update(format="other"), "is other version 1, wanted dmn-run version 1"),
+        (lambda f: f.pop("network"), r"run\.json is damaged \(KeyError: 'network'\)"),
+        (lambda f: f.update(voxel_nm=[5, 5]), r"run\.json is damaged \(ValueError"),
+    ],
+)
+def test_a_damaged_or_newer_run_json_is_refused(
+    run_folder: Path, change: Callable[[dict[str, Any]], Any], sentence: str
+) -> None:
+    edited(run_folder, change)
+    with pytest.raises(RunError, match=sentence):
+        load_run(run_folder)
+
+
+def test_run_json_that_is_no_json_is_refused(run_folder: Path) -> None:
+    (run_folder / "run.json").write_text("{")
+    with pytest.raises(RunError, match=r"run\.json is damaged"):
+        load_run(run_folder)
+
+
+def test_other_weights_are_refused(run_folder: Path) -> None:
+    run = load_run(run_folder)
+    weights = run_folder / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(RunError, match=r"weights\.safetensors differs from what run\.json records"):
+        run.network()
+    weights.unlink()
+    with pytest.raises(RunError, match=r"weights\.safetensors cannot be read"):
+        run.network()
+
+
+def test_weights_of_another_network_are_refused(run_folder: Path) -> None:
+    edited(run_folder, lambda facts: facts["network"].update(base=3))
+    with pytest.raises(RunError, match=r"does not hold the weights of NetworkSpec\(base=3"):
+        load_run(run_folder).network()

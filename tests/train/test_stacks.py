@@ -1,0 +1,141 @@
+"""From files to stacks: normalisation on the raw grid, resampling, masks, held-out slices."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from dmn_runtime.errors import RecipeError, VolumeError
+from dmn_runtime.normalise import IntensityMap, histogram
+from dmn_runtime.volume.open import open_volume
+from dmn_train.recipe import PlacedRecipe, load_recipe, parse_recipe
+from dmn_train.stacks import load_material, pooled_quantiles, read_whole
+
+Placed = Callable[..., PlacedRecipe]
+
+
+def test_images_and_masks_are_on_the_working_grid(placed: Placed, folder: Path) -> None:
+    material = load_material(placed())
+    image = tifffile.imread(folder / "image.tif").astype(float)
+    mask = tifffile.imread(folder / "mask.tif").astype(float)
+    (stack,) = material.train
+    assert stack.grey.shape == (5, 48, 64)
+    assert stack.grey.dtype == np.uint8
+    boxes = image[:5].reshape(5, 48, 2, 64, 2).mean(axis=(2, 4))
+    assert np.abs(stack.grey - boxes).max() <= 1
+    shares = mask[:5].reshape(5, 48, 2, 64, 2).mean(axis=(2, 4))
+    np.testing.assert_array_equal(stack.mask, shares >= 0.5)
+    np.testing.assert_array_equal(stack.foreground, np.flatnonzero(stack.mask))
+    assert [len(s.grey) for s in material.held_out] == [1]
+
+
+def test_the_map_is_that_of_the_runtime_on_the_raw_grid(placed: Placed, folder: Path) -> None:
+    material = load_material(placed())
+    grey = read_whole(placed(), "image.tif", (5.0, 5.0, 5.0))
+    with open_volume(folder / "image.tif") as volume:
+        np.testing.assert_array_equal(grey.counts(), histogram(volume))
+        assert material.origins[0].fingerprint == volume.fingerprint()
+    low, high = np.percentile(tifffile.imread(folder / "image.tif"), [1, 99], method="inverted_cdf")
+    assert (material.origins[0].map.low, material.origins[0].map.high) == (low, high)
+    assert material.train[0].table[int(low)] == -1.0
+    assert material.train[0].table[int(high)] == 1.0
+
+
+def test_held_out_slices_are_in_no_training_stack(placed: Placed) -> None:
+    material = load_material(placed("data.source.slices=[1, 5]", "validate.slices=[3, 4]"))
+    assert [len(stack.grey) for stack in material.train] == [2, 1]
+    assert [len(stack.grey) for stack in material.held_out] == [1]
+    outside = load_material(placed("data.source.slices=[0, 2]", "validate.slices=[4, 6]"))
+    assert [len(stack.grey) for stack in outside.train] == [2]
+
+
+def test_unlabelled_and_invalid_voxels_stay_unlabelled(placed: Placed, folder: Path) -> None:
+    mask = tifffile.imread(folder / "mask.tif")
+    mask[0, 0, 0] = 255
+    tifffile.imwrite(folder / "mask.tif", mask)
+    valid = np.ones_like(mask)
+    valid[1, 2:4, 2:4] = 0
+    tifffile.imwrite(folder / "valid.tif", valid)
+    (stack,) = load_material(placed("data.source.valid=valid.tif")).train
+    assert list(zip(*np.nonzero(stack.mask == 255), strict=True)) == [(0, 0, 0), (1, 1, 1)]
+
+
+def test_a_target_is_measured_and_matched(placed: Placed, folder: Path) -> None:
+    image = tifffile.imread(folder / "image.tif")
+    tifffile.imwrite(folder / "target.tif", 255 - image // 2)
+    material = load_material(placed("data.target.image=target.tif", "data.target.voxel_nm=[50,5,5]"))
+    assert [o.role for o in material.origins] == ["source", "target"]
+    assert material.origins[1].mask_fingerprint is None
+    (stack,) = material.train
+    assert stack.matched is not None
+    matched = stack.matched[image]
+    target = material.origins[1].map.apply(255 - image // 2)
+    np.testing.assert_allclose(
+        np.quantile(matched, [0.1, 0.5, 0.9]), np.quantile(target, [0.1, 0.5, 0.9]), atol=0.05
+    )
+
+
+def test_phantoms_take_turns_and_the_held_out_ones_are_others(placed: Placed) -> None:
+    recipe = placed().recipe.as_json()
+    recipe["data"]["source"] = {"phantom": {"count": 2, "shape": [1, 32, 32]}}
+    recipe["validate"] = {"phantoms": 1}
+    material = load_material(PlacedRecipe(parse_recipe(recipe, "r"), Path()))
+    names = [stack.name for stack in [*material.train, *material.held_out]]
+    assert len(material.train) == 2
+    assert len(material.held_out) == 1
+    assert names[0].split()[2] != names[1].split()[2]
+    assert len({origin.fingerprint for origin in material.origins}) == 3
+
+
+def test_pooled_quantiles_weigh_each_volume_alike() -> None:
+    plain = IntensityMap(0.0, 2.0, 1.0)  # grey 0, 1, 2 become -1, 0, 1
+    one = (np.array([10, 0, 0]), plain)
+    two = (np.array([0, 0, 1000]), plain)
+    assert pooled_quantiles([one, two], (25.0, 50.0, 75.0)) == (-1.0, -1.0, 1.0)
+
+
+def test_the_domain_holds_unclipped_quantiles_and_the_foreground_share(placed: Placed) -> None:
+    material = load_material(placed())
+    (stack,) = material.train
+    assert material.domain.foreground_share == len(stack.foreground) / stack.mask.size
+    assert len(material.domain.quantiles) == 7
+    assert material.domain.quantiles[0] == pytest.approx(-1.0)
+    assert material.domain.quantiles[-1] == pytest.approx(1.0)
+    assert material.voxel_nm == (5.0, 5.0, 5.0)
+
+
+def test_faults_of_the_data_are_one_sentence(placed: Placed, folder: Path) -> None:
+    mask = tifffile.imread(folder / "mask.tif")
+    tifffile.imwrite(folder / "mask.tif", mask * 255)
+    with pytest.raises(
+        VolumeError, match=r"mask\.tif holds the values 0, 255, wanted a mask with 0 = background"
+    ):
+        load_material(placed())
+    tifffile.imwrite(folder / "mask.tif", mask * 3)
+    with pytest.raises(VolumeError, match=r"mask\.tif holds the values 0, 3, wanted a mask"):
+        load_material(placed())
+    tifffile.imwrite(folder / "mask.tif", mask[:, :50])
+    with pytest.raises(
+        VolumeError, match=r"mask\.tif has \(6, 50, 128\) voxels \(zyx\) and image\.tif has \(6, 96, 128\)"
+    ):
+        load_material(placed())
+    mask[:3] = 0
+    tifffile.imwrite(folder / "mask.tif", mask)
+    with pytest.raises(VolumeError, match=r"image\.tif has no foreground to train on"):
+        load_material(placed("data.source.slices=[0, 3]"))
+
+
+def test_faults_of_ranges_name_the_key(placed: Placed) -> None:
+    with pytest.raises(RecipeError, match=r"data\.source\.slices is \[0, 9\], but image\.tif has 6 slices"):
+        load_material(placed("data.source.slices=[0, 9]"))
+    with pytest.raises(RecipeError, match=r"validate\.slices is \[5, 7\], but image\.tif has 6 slices"):
+        load_material(placed("validate.slices=[5, 7]"))
+
+
+def test_a_voxel_size_must_come_from_somewhere(folder: Path) -> None:
+    text = (folder / "recipe.toml").read_text().replace("voxel_nm = [5.0, 5.0, 5.0]\n", "")
+    (folder / "recipe.toml").write_text(text)
+    with pytest.raises(RecipeError, match=r"image\.tif does not say its voxel size: add voxel_nm"):
+        load_material(load_recipe(folder / "recipe.toml"))
