@@ -9,15 +9,17 @@ from dmn_runtime.volume.base import Voxels
 
 
 class Engine(Protocol):
-    """A network ready to run, with normalisation, activation and quantisation around it.
+    """A network ready to run, with normalisation, activation and quantisation around it."""
 
-    Attributes:
-        name: the word of `--engine` ("cpu", ...).
-        description: library, version and device, for the report.
-    """
+    @property
+    def name(self) -> str:
+        """The word of `--engine` ("cpu", ...)."""
+        ...
 
-    name: str
-    description: str
+    @property
+    def description(self) -> str:
+        """Library, version and device, for the report."""
+        ...
 
     def segment(self, patch: Voxels) -> NDArray[np.uint8]:
         """Return the probability of the patch's core, 255 = certain.
