@@ -1,4 +1,4 @@
-"""Organelles as tubes around a curve: mitochondria, and the dark and round bodies that are mistaken for them."""
+"""Organelles as tubes around a curve: mitochondria, and the bodies that are mistaken for them."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -7,8 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.geometry import Spacing
-from dmn_runtime.phantom.cells import Tissue
+from dmn_runtime.phantom.cells import Cells, Tissue
 from dmn_runtime.phantom.fields import Field
+
+Points = NDArray[np.float64]
+LEAST_ROOM_NM = 165.0
+ROUNDING_NM = 60.0
+THICKEST_NM = 290.0
+BRANCHED_SHARE = 0.12
+REACH_NM = 900.0
+"""Neurites this far outside the volume can still reach into it."""
 
 
 class Kind(IntEnum):
@@ -28,8 +36,8 @@ class Body:
     Attributes:
         kind: what it is.
         cell: the cell that it lies in and is cut off by.
-        curve_nm: (points, 3) zyx; one point makes a sphere.
-        radius_nm: (points,) radius at each point.
+        edges_nm: (edges, 2, 3) zyx, the straight pieces of its middle line, which may branch.
+        radius_nm: (edges, 2) radius at both ends of each piece.
         crista_normal: unit vector across its cristae (mitochondria).
         crista_period_nm: distance of its cristae.
         tone: -1 to 1, how much darker or lighter than others of its kind.
@@ -38,7 +46,7 @@ class Body:
 
     kind: Kind
     cell: int
-    curve_nm: NDArray[np.float64]
+    edges_nm: NDArray[np.float64]
     radius_nm: NDArray[np.float64]
     crista_normal: NDArray[np.float64]
     crista_period_nm: float
@@ -47,8 +55,13 @@ class Body:
 
     def box(self, slack_nm: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the low and high corner, zyx nm, of a box around the body."""
-        reach = self.radius_nm[:, None] + slack_nm
-        return (self.curve_nm - reach).min(0), (self.curve_nm + reach).max(0)
+        reach = self.radius_nm[..., None] + slack_nm
+        return (self.edges_nm - reach).min((0, 1)), (self.edges_nm + reach).max((0, 1))
+
+
+def polyline(curve_nm: NDArray[np.float64], radius_nm: NDArray[np.float64]) -> tuple[Points, Points]:
+    """Cut a curve (points, 3) with radii (points,) into edges (points - 1, 2, 3) and (points - 1, 2)."""
+    return np.stack([curve_nm[:-1], curve_nm[1:]], 1), np.stack([radius_nm[:-1], radius_nm[1:]], 1)
 
 
 def signed_distance(body: Body, points_nm: Field) -> tuple[Field, Field]:
@@ -58,33 +71,35 @@ def signed_distance(body: Body, points_nm: Field) -> tuple[Field, Field]:
         body: the tube.
         points_nm: float32 (3, ...) positions zyx.
     """
-    curve, radius = body.curve_nm.astype(np.float32), body.radius_nm.astype(np.float32)
-    if len(curve) == 1:
-        return _to_sphere(curve[0], radius[0], points_nm)
     best = np.full(points_nm.shape[1:], np.inf, np.float32)
     steepness = np.zeros_like(best)
-    for a, b, at_a, at_b in zip(curve[:-1], curve[1:], radius[:-1], radius[1:], strict=True):
+    ends, radii = body.edges_nm.astype(np.float32), body.radius_nm.astype(np.float32)
+    for (a, b), (at_a, at_b) in zip(ends, radii, strict=True):
         edge = b - a
         offset = points_nm - a.reshape(3, *[1] * (points_nm.ndim - 1))
-        t = np.clip(np.tensordot(edge, offset, 1) / float(edge @ edge), 0, 1)
-        length = np.sqrt(sum((offset[i] - edge[i] * t) ** 2 for i in range(3)) + np.float32(1e-6))
+        t = np.clip(np.tensordot(edge, offset, 1) / np.float32(edge @ edge), 0, 1)
+        across = [offset[i] - edge[i] * t for i in range(3)]
+        length = np.sqrt(across[0] ** 2 + across[1] ** 2 + across[2] ** 2 + np.float32(1e-6))
         distance = length - (at_a + (at_b - at_a) * t)
         closer = distance < best
         np.copyto(best, distance, where=closer)
-        np.copyto(steepness, np.abs(offset[0] - edge[0] * t) / length, where=closer)
+        np.copyto(steepness, np.abs(across[0]) / length, where=closer)
     return best, steepness
 
 
-def _to_sphere(centre: Field, radius: np.float32, points_nm: Field) -> tuple[Field, Field]:
-    offset = points_nm - centre.reshape(3, *[1] * (points_nm.ndim - 1))
-    length = np.sqrt((offset**2).sum(0) + np.float32(1e-6))
-    return length - radius, np.abs(offset[0]) / length
+def inside_cell(body: Body, distance_nm: Field, cells: Cells, margin_nm: float) -> Field:
+    """Cut a body off where its cell ends, corners rounded: at least what lacks to `margin_nm` of depth."""
+    lack = np.float32(margin_nm) - cells.depth_nm
+    blend = np.maximum(ROUNDING_NM - np.abs(distance_nm - lack), 0)
+    cut = np.maximum(distance_nm, lack) + blend**2 / np.float32(4 * ROUNDING_NM)
+    return np.where(cells.cell == body.cell, cut, np.inf).astype(np.float32)
 
 
 def place_mitochondria(
     tissue: Tissue,
     margin_nm: NDArray[np.float64],
-    extent_nm: Spacing,
+    probe_nm: Field,
+    probe_cells: Cells,
     share: float,
     generator: np.random.Generator,
 ) -> list[Body]:
@@ -93,71 +108,79 @@ def place_mitochondria(
     Args:
         tissue: the cells.
         margin_nm: (cells,) how far organelles keep from each cell's membrane.
-        extent_nm: the volume's size, zyx.
+        probe_nm: (3, z, y, x) positions spread over the volume, at which the share is measured.
+        probe_cells: the cells at those positions.
         share: wanted foreground share, 0 to 1.
         generator: the random stream.
     """
-    probe = _probe(extent_nm)
-    filled = np.zeros(probe.shape[1:], bool)
+    filled = np.zeros(probe_nm.shape[1:], bool)
+    low, high = probe_nm.min((1, 2, 3)), probe_nm.max((1, 2, 3))
+    near = np.flatnonzero(
+        ((tissue.centre > low - REACH_NM) & (tissue.centre < high + REACH_NM)).all(1)
+        & (tissue.radius - margin_nm[tissue.cell] > LEAST_ROOM_NM)
+    )
     bodies: list[Body] = []
     taken: set[int] = set()
-    for seed in generator.permutation(len(tissue.cell)):
+    for seed in generator.permutation(near):
         if filled.mean() >= share:
             break
-        room = tissue.radius[seed] - margin_nm[tissue.cell[seed]]
-        if int(seed) in taken or room < 130.0:
+        if int(seed) in taken:
             continue
+        room = float(tissue.radius[seed] - margin_nm[tissue.cell[seed]])
         body, used = _mitochondrion(tissue, int(seed), room, generator)
-        low, high = body.box(0.0)
-        if (high < 0).any() or (low > np.array(extent_nm)).any():
-            continue
-        taken |= used
-        bodies.append(body)
-        filled |= signed_distance(body, probe)[0] < 0
+        distance, _ = signed_distance(body, probe_nm)
+        covered = inside_cell(body, distance, probe_cells, margin_nm[body.cell]) < 0
+        if covered.any():
+            taken |= used
+            bodies.append(body)
+            filled |= covered
     return bodies
-
-
-def _probe(extent_nm: Spacing) -> Field:
-    """Positions spread over the volume, about 60 nm apart, at which shares are estimated."""
-    axes = [
-        (np.arange(n) + 0.5) * e / n for e in extent_nm for n in [int(np.clip(np.ceil(e / 60.0), 1, 160))]
-    ]
-    return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
 
 
 def _mitochondrion(
     tissue: Tissue, seed: int, room: float, generator: np.random.Generator
 ) -> tuple[Body, set[int]]:
     """Follow the neurite from `seed` for a random length, off its middle, with wavering thickness."""
-    chain = tissue.chain(int(tissue.cell[seed]))
-    nodes = list(range(seed, min(chain.stop, seed + int(generator.integers(1, 5)))))
-    thickest = min(0.8 * room, 290.0)
-    radius = float(generator.uniform(max(90.0, 0.55 * thickest), thickest))
-    aside = generator.standard_normal(3)
-    aside *= float(generator.uniform(0, 0.9 * max(room - radius - 25.0, 0.0))) / np.linalg.norm(aside)
+    chain = tissue.stretch(seed)
+    nodes = list(
+        range(seed, min(chain.stop, seed + int(generator.choice([1, 2, 3, 5], p=[0.4, 0.3, 0.2, 0.1]))))
+    )
+    thickest = min(0.85 * room, THICKEST_NM)
+    radius = float(generator.uniform(max(0.6 * thickest, 125.0), thickest))
+    aside = _direction(generator) * float(generator.uniform(0, max(room - radius, 0.0)))
     curve = tissue.centre[nodes] + aside
     if len(nodes) == 1:
-        # A mitochondrion of its own in a short stretch: a bean of one to three radii along or across.
-        along = tissue.axis[seed] + 0.5 * generator.standard_normal(3)
-        along *= radius * float(generator.uniform(0.3, 1.2)) / np.linalg.norm(along)
-        bend = generator.standard_normal(3) * 0.15 * radius
+        along = _direction(generator) * 0.5 + tissue.axis[seed]
+        along *= radius * float(generator.uniform(0.2, 1.3)) / np.linalg.norm(along)
+        bend = generator.standard_normal(3) * 0.2 * radius
         curve = np.array([curve[0] - along, curve[0] + bend, curve[0] + along])
-    curve = _rounded(curve)
-    wave = np.cumsum(generator.standard_normal(len(curve))) * 0.06
-    sizes = radius * np.clip(1 + wave - wave.mean(), 0.75, 1.25)
-    normal = curve[-1] - curve[0] if generator.random() < 0.55 else generator.standard_normal(3)
-    normal = normal + 0.3 * np.linalg.norm(normal) * generator.standard_normal(3) / 3
+    trunk = _rounded(curve)
+    wave = np.cumsum(generator.standard_normal(len(trunk))) * 0.08
+    edges, radii = polyline(trunk, radius * np.clip(1 + wave - wave.mean(), 0.75, 1.2))
+    if generator.random() < BRANCHED_SHARE:
+        fork = trunk[len(trunk) // 2]
+        tips = np.array([fork, fork + _direction(generator) * radius * float(generator.uniform(1.5, 4.0))])
+        branch = polyline(tips, radius * np.array([0.85, 0.7]))
+        edges, radii = np.concatenate([edges, branch[0]]), np.concatenate([radii, branch[1]])
+    normal = trunk[-1] - trunk[0]
+    normal = normal / np.linalg.norm(normal) if generator.random() < 0.5 else _direction(generator)
+    normal = normal + 0.3 * _direction(generator)
     body = Body(
         Kind.MITOCHONDRION,
         int(tissue.cell[seed]),
-        curve,
-        sizes,
+        edges,
+        radii,
         normal / np.linalg.norm(normal),
-        float(generator.uniform(45.0, 85.0)),
+        float(generator.uniform(45.0, 80.0)),
         float(generator.uniform(-1, 1)),
         float(generator.random()),
     )
     return body, {n + d for n in nodes for d in (-1, 0, 1)}
+
+
+def _direction(generator: np.random.Generator) -> Points:
+    vector = generator.standard_normal(3)
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _rounded(curve: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -213,27 +236,24 @@ def _blob(
     cell = int(tissue.cell[seed])
     room = float(tissue.radius[seed] - margin_nm[cell])
     radius = float(generator.uniform(sizes[0], min(sizes[1], max(sizes[0], 0.8 * room))))
-    aside = generator.standard_normal(3)
-    centre = tissue.centre[seed] + aside / np.linalg.norm(aside) * generator.uniform(
-        0, max(0.8 * room - radius, 0)
+    centre = tissue.centre[seed] + _direction(generator) * float(
+        generator.uniform(0, max(0.8 * room - radius, 0))
     )
     stretch = generator.standard_normal(3) * radius * 0.3
-    return Body(
-        kind,
-        cell,
+    edges, radii = polyline(
         np.stack([centre - stretch, centre + stretch]),
-        np.array([radius, radius * float(generator.uniform(0.8, 1.0))]),
-        np.array([0.0, 0.0, 1.0]),
-        60.0,
-        float(generator.uniform(-1, 1)),
-        0.0,
+        radius * np.array([1.0, float(generator.uniform(0.8, 1.0))]),
     )
+    tone = float(generator.uniform(-1, 1))
+    return Body(kind, cell, edges, radii, np.array([0.0, 0.0, 1.0]), 60.0, tone, 0.0)
 
 
 def _touch(body: Body, other: Body) -> bool:
     low, high = body.box(15.0)
     other_low, other_high = other.box(15.0)
-    if (low > other_high).any() or (high < other_low).any():
-        return False
-    distance = np.linalg.norm(body.curve_nm[:, None] - other.curve_nm[None], axis=2)
-    return bool((distance < body.radius_nm[:, None] + other.radius_nm[None] + 25.0).any())
+    return not ((low > other_high).any() or (high < other_low).any()) and bool(
+        (
+            signed_distance(other, body.edges_nm.reshape(-1, 3).T.astype(np.float32))[0]
+            < body.radius_nm.ravel() + 25.0
+        ).any()
+    )

@@ -56,14 +56,6 @@ class Noise:
         )
         return np.tensordot(wz, wy @ (self.values @ wx.T), 1).astype(np.float32, copy=False)
 
-    def along(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the field at single positions: points (n, 3) in nm to (n,)."""
-        wz, wy, wx = (
-            _spline_weights(points[:, i], self.origin_nm[i], self.pitch_nm[i], self.values.shape[i])
-            for i in range(3)
-        )
-        return np.einsum("na,nb,nc,abc->n", wz, wy, wx, self.values, optimize=True)
-
 
 def noise(generator: np.random.Generator, extent_nm: Spacing, pitch_nm: Spacing) -> Noise:
     """Draw a smooth field over the box from 0 to `extent_nm` whose features are about `pitch_nm` wide."""
@@ -106,4 +98,4 @@ def gaussian_plane(image: Field, sigma: float) -> Field:
 def smoothstep(low: float, high: float, value: Field) -> Field:
     """Rise smoothly from 0 at `low` to 1 at `high`."""
     t = np.clip((value - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)

@@ -1,10 +1,14 @@
 """From electron density to grey values: contrast, blur, uneven brightness, charging and noise."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dmn_runtime.phantom.fields import Field, gaussian, gaussian_plane
+from dmn_runtime.phantom.fields import Field, gaussian, gaussian_plane, smoothstep
 from dmn_runtime.phantom.regimes import Range, Regime
+
+GRAIN_NM = 9.0
 
 
 def expose(
@@ -23,7 +27,7 @@ def expose(
     isotropic = regime.section_nm is None
     grains = _grains(density.shape, isotropic, voxel_nm, generator)
     for z in range(len(density)):
-        stained = density[z] + grain * grains(z) * (0.35 + 0.5 * density[z]) * (1.05 - density[z])
+        stained = density[z] + grain * next(grains) * (0.35 + 0.5 * density[z]) * (1.05 - density[z])
         grey = background - contrast * gaussian_plane(stained, blur / voxel_nm)
         grey += _uneven(density.shape[1:], tilt)
         grey = grey * (1 + regime.flicker * generator.standard_normal())
@@ -40,23 +44,21 @@ def _draw(span: Range, generator: np.random.Generator) -> float:
     return float(generator.uniform(*span))
 
 
-def _grains(shape, isotropic, voxel_nm, generator):  # type: ignore[no-untyped-def]
-    sigma = 9.0 / voxel_nm
+def _grains(
+    shape: tuple[int, ...], isotropic: bool, voxel_nm: float, generator: np.random.Generator
+) -> Iterator[Field]:
+    """Yield each slice's granules, unit variance; in isotropic volumes they last three slices."""
 
     def fresh() -> Field:
-        plane = gaussian_plane(generator.standard_normal(shape[1:]).astype(np.float32), sigma)
-        return plane / max(float(plane.std()), 1e-6)
+        plane = generator.standard_normal(shape[1:], np.float32)
+        plane = gaussian_plane(plane, GRAIN_NM / voxel_nm)
+        return np.asarray(plane / max(float(plane.std()), 1e-6), np.float32)
 
-    history = [fresh(), fresh(), fresh()]
-
-    def at(z: int) -> Field:
-        if not isotropic:
-            return fresh()
-        history.append(fresh())
-        history.pop(0)
-        return np.asarray((history[0] + 1.6 * history[1] + history[2]) / 2.13, np.float32)
-
-    return at
+    before, here = fresh(), fresh()
+    while True:
+        after = fresh()
+        yield np.asarray((before + 1.6 * here + after) / np.sqrt(4.56), np.float32) if isotropic else after
+        before, here = here, after
 
 
 def _uneven(shape: tuple[int, ...], tilt: NDArray[np.float64]) -> Field:
@@ -64,18 +66,22 @@ def _uneven(shape: tuple[int, ...], tilt: NDArray[np.float64]) -> Field:
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
     a, b, c, d, e = (np.float32(t) * np.float32(0.5) for t in tilt)
-    return a * y + b * x + c * y * x + d * (y * y - 0.33) + e * (x * x - 0.33)
+    return np.asarray(a * y + b * x + c * y * x + d * (y * y - 0.33) + e * (x * x - 0.33), np.float32)
 
 
 def _charging(density: Field, strength: float, generator: np.random.Generator) -> Field:
     """Streaks along the scan line behind light areas, and bands where the beam settles."""
-    shape = density.shape
-    light = gaussian(np.clip(0.35 - density, 0, None).astype(np.float32), 12.0, 1)
-    rows = gaussian(generator.standard_normal(shape).astype(np.float32), 40.0, 1)
-    rows = gaussian(rows, 1.0, 0)
-    bands = gaussian(generator.standard_normal((shape[0], 1)).astype(np.float32), 3.0, 0)
-    scale = lambda a: a / max(float(a.std()), 1e-6)  # noqa: E731
+
+    def draw(rows: int, columns: int, sigma_y: float, sigma_x: float) -> Field:
+        field = gaussian(generator.standard_normal((rows, columns)).astype(np.float32), sigma_x, 1)
+        field = gaussian(field, sigma_y, 0)
+        return np.asarray(field / max(float(field.std()), 1e-6), np.float32)
+
+    rows, columns = density.shape
+    light = smoothstep(0.3, 0.1, gaussian(density, 15.0, 1))
+    streaks = draw(rows, columns, 1.5, 60.0) * light
+    blotches = draw(-(-rows // 16), -(-columns // 16), 3.0, 3.0).repeat(16, 0).repeat(16, 1)[:rows, :columns]
+    bands = draw(rows, 1, 2.5, 0.0)
     return np.asarray(
-        strength * (0.35 * scale(rows) * scale(light) * 0.4 + 0.15 * scale(rows) + 0.25 * scale(bands)),
-        np.float32,
+        strength * (0.35 * streaks + 0.3 * bands + 0.5 * gaussian_plane(blotches, 8.0)), np.float32
     )
