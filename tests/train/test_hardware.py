@@ -22,12 +22,9 @@ def test_a_cpu_computes_bf16_only_in_hardware(
     assert hardware.choose_precision("cpu") == precision
 
 
-def test_where_the_system_lists_no_flags_precision_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_listed_flags_precision_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "CPU_INFO", tmp_path / "absent")
     assert hardware.choose_precision("cpu") == "32-true"
-    assert hardware.choose_precision("mps") == "32-true"
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16-mixed"), (False, "16-mixed")])
@@ -38,9 +35,6 @@ def test_an_old_gpu_gets_fp16(monkeypatch: pytest.MonkeyPatch, has_bf16: bool, p
 
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(RecipeError, match=r'loop\.device is "cuda", but torch sees no CUDA device'):
         hardware.make_fabric("cuda", "auto")
-    with pytest.raises(RecipeError, match=r'loop\.device is "mps", but torch sees no Metal device'):
-        hardware.make_fabric("mps", "auto")
     assert hardware.make_fabric("auto", "32-true").device.type == "cpu"

@@ -125,7 +125,7 @@ def parity_tiles_of(
 ) -> NDArray[np.float32]:
     """Return tiles for `dmn_train.run.parity_tiles`."""
     try:
-        stacks, fingerprints = source_input(placed)
+        stacks, fingerprints = source_input(placed, count)
     except DmnError as error:
         raise RunError(f"the source of this run cannot be read ({error}): put it back") from error
     recorded = [origin["fingerprint"] for origin in origins if origin["role"] == "source"]

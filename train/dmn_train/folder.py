@@ -14,22 +14,54 @@ from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON
 RECORDED_LIBRARIES = ("numpy", "torch", "lightning-fabric", "kornia", "safetensors", "dmn")
 
 
-def open_folder(folder: Path, placed: PlacedRecipe, *, resume: bool, overwrite: bool) -> bool:
-    """Make `folder` ready for a run of `placed`; return whether there is a checkpoint to go on from.
+def check_folder(folder: Path, placed: PlacedRecipe, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that a run of `placed` may not be written into; change nothing.
 
     Raises:
-        OutputError: the folder holds something and neither `resume` nor `overwrite` is given, or it cannot
-            be written.
-        RunError: to be resumed, but it holds no unfinished run, or one of another recipe.
+        OutputError: it holds something, and neither `resume` nor `overwrite` is given.
+        RunError: it is to be resumed, but holds no unfinished run, or one of another recipe.
     """
-    started = {"recipe": placed.recipe.as_json(), "recipe_folder": str(placed.folder)}
     if resume:
-        _check_same(folder, started)
+        before = _started(folder)["recipe"]
+        now = placed.recipe.as_json()
+        if before != now:
+            difference = _first_difference(before, now, "")
+            raise RunError(
+                f"{folder} was started from another recipe ({difference}): resume with the same one"
+            )
+        return
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, wanted a folder for the run: choose another -o")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise OutputError(f"{folder} is not empty: choose another -o, or give --resume or --overwrite")
+    if not (folder / RUN_JSON).is_file() and not (folder / STARTED_JSON).is_file():
+        raise OutputError(f"{folder} holds something that is no run, so it is kept: choose another -o")
+
+
+def open_folder(folder: Path, placed: PlacedRecipe, fingerprints: list[str], *, resume: bool) -> bool:
+    """Make a checked folder ready; return whether there is a checkpoint to go on from.
+
+    Args:
+        folder: passed by `check_folder`; unless it is resumed, what it holds is dropped.
+        placed: the recipe.
+        fingerprints: of the data.
+        resume: go on with the run in it.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        RunError: the data are not those that the run was started with.
+    """
+    if resume:
+        if _started(folder)["data"] != fingerprints:
+            raise RunError(f"{folder} was started with other data (fingerprints differ): put the data back")
         return (folder / CHECKPOINT).is_file()
     try:
-        _clear(folder, overwrite=overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / STARTED_JSON, started)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        write_json(folder / STARTED_JSON, {"recipe": placed.recipe.as_json(), "data": fingerprints})
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}): choose another -o") from error
     return False
@@ -47,31 +79,14 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in RECORDED_LIBRARIES}
 
 
-def _clear(folder: Path, *, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise OutputError(f"{folder} is a file, wanted a folder for the run: choose another -o")
-    if not any(folder.iterdir()):
-        return
-    if not overwrite:
-        raise OutputError(f"{folder} is not empty: choose another -o, or give --resume or --overwrite")
-    if not (folder / RUN_JSON).is_file() and not (folder / STARTED_JSON).is_file():
-        raise OutputError(f"{folder} holds something that is no run, so it is kept: choose another -o")
-    shutil.rmtree(folder)
-
-
-def _check_same(folder: Path, started: dict[str, Any]) -> None:
-    path = folder / STARTED_JSON
+def _started(folder: Path) -> dict[str, Any]:
     if (folder / RUN_JSON).is_file():
         raise RunError(f"{folder} holds a finished run: nothing to resume; start anew with --overwrite")
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        started: dict[str, Any] = json.loads((folder / STARTED_JSON).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} holds no unfinished run: start one without --resume") from error
-    if before["recipe"] != started["recipe"]:
-        key = _first_difference(before["recipe"], started["recipe"], "")
-        raise RunError(f"{folder} was started from another recipe ({key}): resume with the same one")
+    return started
 
 
 def _first_difference(before: Any, now: Any, key: str) -> str:

@@ -23,8 +23,6 @@ def make_fabric(device: str, precision: str) -> Fabric:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RecipeError('loop.device is "cuda", but torch sees no CUDA device here: wanted "auto" or "cpu"')
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise RecipeError('loop.device is "mps", but torch sees no Metal device here: wanted "auto" or "cpu"')
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = choose_precision(device) if precision == "auto" else cast(Precision, precision)

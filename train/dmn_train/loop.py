@@ -17,7 +17,7 @@ from dmn_train.checkpoint import Learner, load_checkpoint, plain_weights, save_c
 from dmn_train.curves import CsvCurves, Curves, ManyCurves, TensorBoardCurves
 from dmn_train.data import Batch, draw_batch
 from dmn_train.files import file_sha256, write_whole
-from dmn_train.folder import close_folder, library_versions, open_folder
+from dmn_train.folder import check_folder, close_folder, library_versions, open_folder
 from dmn_train.hardware import device_name, make_fabric
 from dmn_train.interrupt import deferred_interrupts
 from dmn_train.methods.table import make_method
@@ -79,8 +79,10 @@ def train(
         KeyboardInterrupt: stopped by a signal; the folder can be resumed.
     """
     recipe, loop = placed.recipe, placed.recipe.loop
+    check_folder(folder, placed, resume=resume, overwrite=overwrite)
     material = load_material(placed)
-    goes_on = open_folder(folder, placed, resume=resume, overwrite=overwrite)
+    fingerprints = [origin.fingerprint for origin in material.origins]
+    goes_on = open_folder(folder, placed, fingerprints, resume=resume)
     fabric = make_fabric(loop.device, loop.precision)
     torch.manual_seed(loop.seed)
     learner, wrapped, optimiser = _make_learner(fabric, recipe)

@@ -171,7 +171,7 @@ class LoopSection(Section):
     checkpoint_every: Count = 200
     validate_every: Count = 250
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class ValidateSection(Section):

@@ -190,14 +190,14 @@ def pooled_quantiles(
     return tuple(float(v) for v in value[order][positions])
 
 
-def source_input(placed: PlacedRecipe) -> tuple[list[Stack], list[str]]:
-    """Return the source's stacks, held-out slices included, and the fingerprints of their images.
+def source_input(placed: PlacedRecipe, most: int) -> tuple[list[Stack], list[str]]:
+    """Return at most `most` of the source's stacks, held-out slices included, and their fingerprints.
 
     Raises:
         VolumeError, RecipeError: as `load_material`.
     """
     recipe = placed.recipe
-    raws = [raw for raw in _source(placed) if raw.train]
+    raws = _source(placed, most)
     measured = [_measured(raw.image, recipe.normalisation.rule) for raw in raws]
     stacks = [
         _stack(raw, m.map, None, recipe.working_voxel_nm) for raw, m in zip(raws, measured, strict=True)
@@ -218,11 +218,13 @@ def read_whole(placed: PlacedRecipe, name: str, voxel_nm: Spacing | None) -> Gre
         return Grey(name, voxels, volume.voxel_nm, volume.fingerprint())
 
 
-def _source(placed: PlacedRecipe) -> list[_Raw]:
+def _source(placed: PlacedRecipe, most: int | None = None) -> list[_Raw]:
+    """Read or make the source's volumes, those that are trained on first, `most` at most."""
     source = placed.recipe.data.source
     if source.phantom is None:
         return [_files(placed, source)]
-    return _phantoms(source.phantom, placed)
+    validate = placed.recipe.validate_
+    return _phantoms(source.phantom, (validate.phantoms or 0) if validate else 0, most)
 
 
 def _files(placed: PlacedRecipe, source: SourceSection) -> _Raw:
@@ -246,11 +248,11 @@ def _target(placed: PlacedRecipe, target: TargetSection) -> Grey:
     return Grey(image.name, image.voxels[first:stop], image.voxel_nm, image.fingerprint)
 
 
-def _phantoms(section: PhantomSection, placed: PlacedRecipe) -> list[_Raw]:
-    held_out = placed.recipe.validate_.phantoms if placed.recipe.validate_ else None
-    train = [_phantom(section, index, section.seed + index, True) for index in range(section.count)]
+def _phantoms(section: PhantomSection, held_out: int, most: int | None) -> list[_Raw]:
+    train = [(index, section.seed + index, True) for index in range(section.count)]
     first = section.seed + VALIDATION_SEED_STEP
-    return train + [_phantom(section, index, first + index, False) for index in range(held_out or 0)]
+    others = [(index, first + index, False) for index in range(held_out)]
+    return [_phantom(section, *which) for which in [*train, *others][:most]]
 
 
 def _phantom(section: PhantomSection, index: int, seed: int, train: bool) -> _Raw:
