@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from dmn_runtime import evaluation
 from dmn_runtime.errors import MissingExtra, UsageError, VolumeError
 from dmn_runtime.evaluation import evaluate, read_mask, read_prediction, slabs
+from dmn_runtime.geometry import whole
 from dmn_runtime.tiles import mask_of
 
 
@@ -42,6 +43,7 @@ def test_slabs_partition_the_volume_within_their_budget(shape, budget):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "SLAB_VOXELS", budget)
         for region in slabs(shape):
+            assert whole(shape).contains(region)
             seen[region.slices] += 1
             assert region.size <= max(budget, shape[2])
     assert (seen == 1).all()

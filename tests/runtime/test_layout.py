@@ -48,6 +48,21 @@ def test_an_array_inside_a_group(tmp_path):
         assert layout_words(volume) == "chunks of 2 x 8 x 8"
 
 
+def test_an_image_is_told_by_its_finest_level(tmp_path):
+    group = zarr.open_group(tmp_path / "i.ome.zarr", mode="w")
+    levels = [("fine", VOXELS, 5.0), ("coarse", VOXELS[:, ::2, ::2], 10.0)]
+    for path, voxels, _ in levels:
+        group.create_array(path, data=voxels, chunks=(1, *voxels.shape[1:]))
+    datasets = [
+        {"path": path, "coordinateTransformations": [{"type": "scale", "scale": [nm, nm, nm]}]}
+        for path, _, nm in levels
+    ]
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    with open_volume(tmp_path / "i.ome.zarr") as volume:
+        assert layout_words(volume) == "chunks of 1 x 64 x 48"
+
+
 def test_formats_with_one_layout_have_no_words(tmp_path):
     from PIL import Image
 
