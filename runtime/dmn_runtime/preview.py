@@ -255,7 +255,8 @@ def _panels(
 def scale_bar(width_px: int, pixel_nm: float) -> tuple[int, str]:
     """Return the length in pixels (>= 1) and the label of a bar of about a quarter of the width.
 
-    Lengths are 1, 2 or 5 times a power of ten nm; from 1000 nm on the label is in um (Pillow's own font has no Greek).
+    Lengths are 1, 2 or 5 times a power of ten nm; from 1000 nm on the label is in um, without the Greek
+    letter, which Pillow's own font lacks.
     """
     most = 0.28 * width_px * pixel_nm
     power = 10.0 ** np.floor(np.log10(most))

@@ -193,7 +193,7 @@ def _rounded(curve: NDArray[np.float64]) -> NDArray[np.float64]:
 
 # Kind, bodies per cubic micrometre, smallest and largest radius in nm.
 _DISTRACTORS = (
-    (Kind.LYSOSOME, 0.25, 90.0, 230.0),
+    (Kind.LYSOSOME, 0.2, 70.0, 170.0),
     (Kind.VACUOLE, 0.9, 45.0, 160.0),
     (Kind.DENSE_CORE, 2.5, 28.0, 50.0),
     (Kind.MULTIVESICULAR, 0.2, 110.0, 200.0),

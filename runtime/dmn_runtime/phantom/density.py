@@ -132,7 +132,7 @@ def draw_body(
         mask[inside] = 1
         rim, rim_width = 0.88 * stain.membrane, 7.0
     elif body.kind is Kind.LYSOSOME:
-        inner = 0.72 + 0.18 * body.tone + 0.07 * lamellae
+        inner = 0.95 + 0.08 * body.tone - 0.4 * smoothstep(0.7, 1.3, lamellae)
         rim, rim_width = 0.9, 6.0
     elif body.kind is Kind.VACUOLE:
         inner = 0.06 + 0.05 * body.tone + 0.02 * lamellae
