@@ -104,16 +104,37 @@ def read_index(path: Path, *, slice_of: int | None = None) -> TiffIndex:
         slice_of: where the file is one slice of a folder, how many there are; what an OME description says of
             the other files is then not looked at.
     """
-    with tifffile.TiffFile(path, is_ome=None if slice_of is None else False) as tiff:
+    with _open(path, slice_of) as tiff:
         _refuse_broken_chain(tiff, path)
-        number = _choose_series(tiff.series, path)
-        series = tiff.series[number]
-        keyframe = series.keyframe
-        _refuse_colour(series, path)
-        dtype = accept_dtype(keyframe.dtype, str(path))
-        shape = _zyx(series, path)
-        slices = _raw_slices(series, shape, dtype, path) or _segments(series, shape, dtype, path)
-        return TiffIndex(_format(tiff), slices, tiff_spacing(tiff, number, slice_of or shape[0]))
+        if not _are_equal_images(tiff.series):
+            return _index(tiff, path, slice_of)
+    # tifffile describes images that were written one by one as so many series; undescribed, they are a stack.
+    with _open(path, slice_of, is_shaped=False) as tiff:
+        return _index(tiff, path, slice_of)
+
+
+def _open(path: Path, slice_of: int | None, *, is_shaped: bool | None = None) -> tifffile.TiffFile:
+    return tifffile.TiffFile(path, is_ome=None if slice_of is None else False, is_shaped=is_shaped)
+
+
+def _index(tiff: tifffile.TiffFile, path: Path, slice_of: int | None) -> TiffIndex:
+    number = _choose_series(tiff.series, path)
+    series = tiff.series[number]
+    _refuse_lost_description(tiff, series, path)
+    _refuse_colour(series, path)
+    dtype = accept_dtype(series.keyframe.dtype, str(path))
+    shape = _zyx(series, path)
+    slices = _raw_slices(series, shape, dtype, path) or _segments(series, shape, dtype, path)
+    return TiffIndex(_format(tiff), slices, tiff_spacing(tiff, number, slice_of or shape[0]))
+
+
+def _refuse_lost_description(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse an ImageJ file for which tifffile falls back to its pages because slices are missing."""
+    if tiff.is_imagej and series.kind in ("uniform", "generic"):
+        raise VolumeError(
+            f"{path} holds fewer slices than its ImageJ description names: it is truncated, "
+            "copy or export it again"
+        )
 
 
 def _format(tiff: tifffile.TiffFile) -> str:
@@ -149,16 +170,22 @@ def _read_at(tiff: tifffile.TiffFile, offset: int, count: int) -> bytes:
     return data
 
 
+def _are_equal_images(series: Sequence[tifffile.TiffPageSeries]) -> bool:
+    """Tell whether tifffile's own description names several 2-D images of one shape and type."""
+    kinds = {(s.kind, s.dtype, s.shape) for s in series}
+    return len(series) > 1 and len(kinds) == 1 and series[0].kind == "shaped" and series[0].ndim == 2
+
+
 def _choose_series(series: Sequence[tifffile.TiffPageSeries], path: Path) -> int:
-    """Return the number of the image to take: the only one, or the only 3-D one."""
+    """Return the number of the image to take: the only one, or the only 3-D one of an OME-TIFF."""
     if len(series) == 1:
         return 0
     stacks = [i for i, s in enumerate(series) if len(_long_axes(s)) >= 3]
-    if len(stacks) == 1:
+    if len(stacks) == 1 and series[0].kind == "ome":
         return stacks[0]
     listed = ", ".join("x".join(map(str, s.shape)) for s in series[:8])
     raise VolumeError(
-        f"{path} holds {len(series)} images of different kinds ({listed}), but one volume is wanted: "
+        f"{path} holds {len(series)} images ({listed}), but one volume is wanted: "
         "save the one to segment in a file of its own"
     )
 
@@ -171,11 +198,10 @@ def _long_axes(series: tifffile.TiffPageSeries) -> dict[str, int]:
 
 def _refuse_colour(series: tifffile.TiffPageSeries, path: Path) -> None:
     page = series.keyframe
-    channels = max(page.samplesperpixel, _long_axes(series).get("C", 1), _long_axes(series).get("S", 1))
-    if channels > 1:
+    if page.samplesperpixel > 1:
         raise VolumeError(
-            f"{path} holds {channels} channels (RGB or several detectors), but one grey channel is wanted: "
-            f"save one channel, or {READABLE}"
+            f"{path} holds {page.samplesperpixel} channels a pixel (RGB or several detectors), but one grey "
+            f"channel is wanted: save one channel, or {READABLE}"
         )
     if page.photometric != MIN_IS_BLACK:
         raise VolumeError(
@@ -185,14 +211,14 @@ def _refuse_colour(series: tifffile.TiffPageSeries, path: Path) -> None:
 
 
 def _zyx(series: tifffile.TiffPageSeries, path: Path) -> Triple:
-    """Return the shape of a series whose one leading axis is slices, whatever it is called but time."""
+    """Return the shape of a series whose one leading axis is slices, whatever it is called but C and T."""
     axes = _long_axes(series)
     leading = [axis for axis in axes if axis not in "YX"]
-    if "T" in leading or len(leading) > 1 or len(series.keyframe.shape) != 2:
+    if {"C", "T"} & set(leading) or len(leading) > 1 or len(series.keyframe.shape) != 2:
         found = ", ".join(f"{axis}={n}" for axis, n in axes.items())
         raise VolumeError(
-            f"{path} has the axes {found}, but one stack of slices is wanted: save one time point, or "
-            "declare the images as slices (in Fiji: Image > Properties)"
+            f"{path} has the axes {found}, but one stack of slices is wanted: save one channel and one "
+            "time point, or declare the images as slices (in Fiji: Image > Properties)"
         )
     depth = axes[leading[0]] if leading else 1
     return (depth, axes["Y"], axes["X"])

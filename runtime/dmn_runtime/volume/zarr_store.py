@@ -1,6 +1,7 @@
 """OME-Zarr 0.4 and 0.5 images and plain Zarr arrays, version 2 and 3, in a local store."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,9 @@ def _with_parent(path: Path, array: Array) -> Chosen:
 def _arrays(node: Any) -> list[tuple[str, tuple[int, ...]]]:
     if isinstance(node, zarr.Array):
         return [("", node.shape)]
-    members = sorted(node.members(max_depth=None), key=lambda member: str(member[0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # zarr warns of every other file that lies in a store
+        members = sorted(node.members(max_depth=None), key=lambda member: str(member[0]))
     return [(name, member.shape) for name, member in members if isinstance(member, zarr.Array)]
 
 

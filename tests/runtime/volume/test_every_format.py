@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import mrcfile
+import numcodecs
 import numpy as np
 import pytest
 import tifffile
@@ -14,13 +16,17 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from zarr.codecs import ZstdCodec
 
-from dmn_runtime.errors import DmnError, VolumeError
+from dmn_runtime.errors import VolumeError
 from dmn_runtime.geometry import Region, whole
 from dmn_runtime.volume.open import open_volume
 
 SHAPE = (5, 37, 71)
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+
+ZSTD = {"0.4": numcodecs.Zstd(), "0.5": ZstdCodec()}
 
 
 def grey(dtype: np.dtype, seed: int = 7) -> np.ndarray:
@@ -62,7 +68,9 @@ def png_folder(folder: Path, array: np.ndarray) -> str:
 def plain_zarr(zarr_format: int, **options: object) -> Callable[[Path, np.ndarray], str]:
     def write(folder: Path, array: np.ndarray) -> str:
         path = folder / "v.zarr"
-        made = zarr.create_array(path, shape=array.shape, dtype=array.dtype, zarr_format=zarr_format, **options)
+        made = zarr.create_array(
+            path, shape=array.shape, dtype=array.dtype, zarr_format=zarr_format, **options
+        )
         made[...] = array
         return str(path)
 
@@ -79,8 +87,10 @@ def zarr_inside(folder: Path, array: np.ndarray) -> str:
 def ome_zarr(version: str) -> Callable[[Path, np.ndarray], str]:
     def write(folder: Path, array: np.ndarray) -> str:
         group = zarr.open_group(folder / "v.zarr", mode="w", zarr_format=2 if version == "0.4" else 3)
-        group.create_array("0", data=array[None, None], chunks=(1, 1, 3, 16, 16))
-        group.create_array("1", data=array[None, None, :, ::2, ::2], chunks=(1, 1, 3, 16, 16))
+        # Zstandard, not Blosc: numcodecs hands a cut Blosc chunk on as if it were whole (docs/volumes.md).
+        options = {"chunks": (1, 1, 3, 16, 16), "compressors": ZSTD[version]}
+        group.create_array("0", data=array[None, None], **options)
+        group.create_array("1", data=array[None, None, :, ::2, ::2], **options)
         image = {
             "axes": [
                 {"name": "t", "type": "time"},
@@ -88,7 +98,10 @@ def ome_zarr(version: str) -> Callable[[Path, np.ndarray], str]:
                 *({"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"),
             ],
             "datasets": [
-                {"path": str(i), "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 0.04, s, s]}]}
+                {
+                    "path": str(i),
+                    "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 0.04, s, s]}],
+                }
                 for i, s in enumerate((0.005, 0.01))
             ],
         }
@@ -149,7 +162,9 @@ WRITERS: dict[str, Callable[[Path, np.ndarray], str]] = {
 
 
 def _ome_tiff(folder: Path, array: np.ndarray) -> str:
-    tifffile.imwrite(folder / "v.ome.tif", array, metadata={"axes": "ZYX"}, compression="zlib", rowsperstrip=7)
+    tifffile.imwrite(
+        folder / "v.ome.tif", array, metadata={"axes": "ZYX"}, compression="zlib", rowsperstrip=7
+    )
     return str(folder / "v.ome.tif")
 
 
@@ -273,7 +288,7 @@ def _files(path: str) -> list[Path]:
 
 @pytest.mark.parametrize("kind", ["cut", "flip"])
 def test_damage_is_a_volume_error_or_an_array(case: Case, tmp_path: Path, kind: str) -> None:
-    """Whatever is cut off or changed: a sentence, or voxels of the promised shape; never another error."""
+    """What is cut off gives a sentence or the right voxels, what is changed a sentence or any voxels."""
     generator = np.random.default_rng(len(case.name))
     files = _files(case.path)
     for file in [files[i] for i in generator.permutation(len(files))[:4]]:
@@ -289,15 +304,18 @@ def test_damage_is_a_volume_error_or_an_array(case: Case, tmp_path: Path, kind: 
                     for at in generator.integers(0, reach, 3):
                         damaged[at] = generator.integers(256)
                 file.write_bytes(damaged)
-                _open_and_read(case.path)
+                found = _read_or_none(case.path)
+                if kind == "cut" and found is not None:
+                    np.testing.assert_array_equal(found, case.array)
         finally:
             file.write_bytes(intact)
 
 
-def _open_and_read(path: str) -> None:
-    try:
-        with open_volume(path) as volume:
-            region = Region((0, 0, 0), tuple(min(n, 40) for n in volume.shape))
-            assert volume.read(region).shape == region.shape
-    except DmnError as error:
-        assert path.split("::")[0].split("/")[-2] in str(error)
+def _read_or_none(path: str) -> np.ndarray | None:
+    """Read all, but little of what a changed description blows up."""
+    with suppress(VolumeError), open_volume(path) as volume:
+        region = Region((0, 0, 0), tuple(min(n, 99) for n in volume.shape))
+        voxels = volume.read(region)
+        assert voxels.shape == region.shape
+        return voxels
+    return None

@@ -1,0 +1,91 @@
+"""The cache of decoded segments: bounded in bytes, each decoded once, errors reach everybody."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmn_runtime.volume import decoded_cache
+from dmn_runtime.volume.decoded_cache import DecodedCache
+
+
+def of(key: int) -> np.ndarray:
+    return np.full(10, key, np.uint8)
+
+
+@given(keys=st.lists(st.integers(0, 8)), limit=st.integers(0, 60))
+def test_never_holds_more_than_its_limit(keys: list[int], limit: int) -> None:
+    cache: DecodedCache[int] = DecodedCache(limit)
+    for key, array in cache.each(keys, of):
+        assert array.tolist() == [key] * 10
+        assert cache.held_bytes <= limit
+
+
+def test_least_recently_used_goes_first() -> None:
+    cache: DecodedCache[int] = DecodedCache(20)
+    decoded: list[int] = []
+    for key in (1, 2, 1, 3, 1, 2):
+        cache.get(key, lambda k: (decoded.append(k), of(k))[1])
+    assert decoded == [1, 2, 3, 2]
+    cache.clear()
+    assert cache.held_bytes == 0
+
+
+def test_too_large_is_handed_on_and_not_kept() -> None:
+    cache: DecodedCache[int] = DecodedCache(9)
+    assert cache.get(1, of).tolist() == [1] * 10
+    assert cache.held_bytes == 0
+
+
+def test_a_reader_passes_by_what_another_decodes() -> None:
+    """Thread A is inside key 0; B takes 1 and 2 first and gets 0 from A, decoded once."""
+    cache: DecodedCache[int] = DecodedCache()
+    inside, go_on = Event(), Event()
+    decoded: list[int] = []
+
+    def slow(key: int) -> np.ndarray:
+        decoded.append(key)
+        inside.set()
+        assert go_on.wait(10)
+        return of(key)
+
+    def quick(key: int) -> np.ndarray:
+        decoded.append(key)
+        if key == 2:
+            go_on.set()
+        return of(key)
+
+    with ThreadPoolExecutor(1) as pool:
+        a = pool.submit(cache.get, 0, slow)
+        assert inside.wait(10)
+        assert [key for key, _ in cache.each([0, 1, 2], quick)] == [1, 2, 0]
+        assert a.result().tolist() == [0] * 10
+    assert decoded == [0, 1, 2]
+
+
+def test_an_error_reaches_those_who_wait_and_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, waited_for = Event(), Event()
+
+    class Watched(Future[np.ndarray]):
+        def result(self, timeout: float | None = None) -> np.ndarray:
+            waited_for.set()
+            return Future.result(self, timeout)
+
+    monkeypatch.setattr(decoded_cache, "Future", Watched)
+    cache: DecodedCache[int] = DecodedCache()
+
+    def fail(_: int) -> np.ndarray:
+        inside.set()
+        assert waited_for.wait(10)
+        raise ValueError("damaged")
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(cache.get, 0, fail)
+        assert inside.wait(10)
+        with pytest.raises(ValueError, match="damaged"):
+            cache.get(0, of)
+        assert isinstance(first.exception(), ValueError)
+    assert cache.get(0, of).tolist() == [0] * 10

@@ -1,0 +1,123 @@
+"""Folders of slices and lone PNG files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from dmn_runtime.errors import VolumeError
+from dmn_runtime.geometry import whole
+from dmn_runtime.volume.natural_order import natural_key
+from dmn_runtime.volume.open import open_volume
+
+IMAGE = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(VolumeError) as caught:
+        open_volume(path)
+    return str(caught.value)
+
+
+def test_order_of_numbers(tmp_path: Path) -> None:
+    for number in (10, 9, 100, 1):
+        Image.fromarray(np.full((2, 3), number, np.uint8)).save(tmp_path / f"s{number}.png")
+    with open_volume(tmp_path) as volume:
+        assert volume.read(whole(volume.shape))[:, 0, 0].tolist() == [1, 9, 10, 100]
+        assert volume.format == "folder of PNG slices"
+
+
+def test_natural_key() -> None:
+    names = ["a10.tif", "a2.tif", "A1.tif", "10.tif", "a2b3.tif", "a02.tif", "b.tif"]
+    assert sorted(names, key=natural_key) == [
+        "10.tif", "A1.tif", "a02.tif", "a2.tif", "a2b3.tif", "a10.tif", "b.tif",
+    ]  # fmt: skip
+
+
+def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.TIF", IMAGE)
+    (tmp_path / "log.txt").write_text("x")
+    (tmp_path / "._a.tif").write_bytes(b"what a Mac leaves")
+    with open_volume(tmp_path) as volume:
+        assert volume.shape == (1, 12, 20)
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path} holds no slices: a folder of .tif, .tiff or .png files is wanted"
+
+
+def test_mixed_kinds(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE)
+    Image.fromarray(IMAGE).save(tmp_path / "b.png")
+    assert "holds both TIFF and PNG files" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("other", [IMAGE[:11], IMAGE.astype(np.uint16)])
+def test_the_first_differing_slice_is_named(tmp_path: Path, other: np.ndarray) -> None:
+    for number, image in enumerate([IMAGE, IMAGE, other, other]):
+        Image.fromarray(image).save(tmp_path / f"s{number}.png")
+    assert refusal(tmp_path) == (
+        f"{tmp_path / 's2.png'} is {other.shape[0]}x20 {other.dtype} while the slices before it are 12x20 "
+        "uint8: all slices must have the same shape and type"
+    )
+
+
+def test_a_stack_among_the_slices(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([IMAGE, IMAGE]))
+    assert f"{tmp_path / 'a.tif'} holds 2 slices, but in a folder each file is one slice" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "LA", "1"])
+def test_colour_png(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (20, 12)).save(tmp_path / "a.png")
+    assert f"{tmp_path / 'a.png'} is a PNG of mode {mode}, but 8-bit or 16-bit grey is wanted" in refusal(
+        tmp_path
+    )
+
+
+def test_damaged_slice_is_named(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(IMAGE).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes(b"nothing")
+    assert f"{tmp_path / 'b.png'} cannot be read as PNG" in refusal(tmp_path)
+
+
+def test_vanished_slice(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(IMAGE).save(tmp_path / name)
+    with open_volume(tmp_path) as volume:
+        (tmp_path / "b.png").unlink()
+        with pytest.raises(VolumeError, match=r"FileNotFoundError.*b\.png"):
+            volume.read(whole(volume.shape))
+
+
+def test_slice_that_changed_its_shape(tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    with open_volume(tmp_path) as volume:
+        Image.fromarray(IMAGE[:5]).save(tmp_path / "a.png")
+        with pytest.raises(VolumeError, match="changed while it was read"):
+            volume.read(whole(volume.shape))
+
+
+def test_lone_png(tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    with open_volume(tmp_path / "a.png") as volume:
+        assert (volume.format, volume.shape, volume.voxel_nm) == ("PNG", (1, 12, 20), None)
+        np.testing.assert_array_equal(volume.read(whole(volume.shape))[0], IMAGE)
+
+
+def test_slices_larger_than_pillows_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with open_volume(tmp_path) as volume:
+        np.testing.assert_array_equal(volume.read(whole(volume.shape))[0], IMAGE)
+
+
+def test_voxel_size_of_imagej_slices(tmp_path: Path) -> None:
+    metadata = {"axes": "YX", "spacing": 40.0, "unit": "nm"}
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, IMAGE, imagej=True, resolution=(0.25, 0.2), metadata=metadata)
+    with open_volume(tmp_path) as volume:
+        assert volume.voxel_nm == pytest.approx((40, 5, 4))
