@@ -342,7 +342,7 @@ def _report(
     plan, volume, contract = setup.plan, setup.volume, setup.package.contract
     busy_s = run.clock.busy_s
     resample_s = busy_s.pop("prepare", 0.0) - busy_s.get("read", 0.0)
-    method = contract.provenance.get("method")
+    method = _method(contract)
     return Report(
         input=InputFacts(
             Path(volume.path).name,
@@ -388,3 +388,10 @@ def _report(
         drift=tuple(drift),
         seams=None if run.seams is None else run.seams.score(),
     )
+
+
+def _method(contract: Contract) -> str | None:
+    """Return the training method that the package's provenance names, if it names one."""
+    run = contract.provenance.get("run")
+    method = run.get("method") if isinstance(run, dict) else None
+    return method if isinstance(method, str) else None
