@@ -1,0 +1,92 @@
+"""The test input and output that travel in a package, in the terms of bioimage.io.
+
+The input is a grey image as a microscope gives it, the output a probability; what lies between is the
+preprocessing that the package declares, repeated here in NumPy.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dmn_export.certify import probability, run_onnx
+from dmn_runtime.contract import Normalisation
+from dmn_runtime.errors import CertificateError
+from dmn_runtime.phantom import make_phantom
+
+SCALE_RANGE_EPS = 1e-6
+"""The default of bioimage.io's scale_range."""
+
+LEAST_PEAK = 0.01
+"""A test output that never reaches this probability tests nothing."""
+
+_PHANTOM_SEED = 7
+_GREY_LEVELS = 255
+
+
+@dataclass(frozen=True)
+class TestTensors:
+    """`image`: uint8 nchw, n = 1; `output`: probability, float32 nchw, of the same height and width."""
+
+    __test__ = False  # pytest would take the name for a test's
+
+    image: NDArray[np.uint8]
+    output: NDArray[np.float32]
+
+
+def make_test_tensors(onnx_file: bytes, image: NDArray[np.uint8], rule: Normalisation) -> TestTensors:
+    """Run the exported network on a grey image, as a reader of bioimage.io packages would.
+
+    Raises:
+        CertificateError: the network sees next to nothing in the image, so that nothing would be tested.
+    """
+    output = probability(run_onnx(onnx_file, bioimageio_normalised(image, rule))).astype(np.float32)
+    peak = float(output.max())
+    # Asked the positive way round, so that NaN fails.
+    if peak >= LEAST_PEAK:
+        return TestTensors(image, output)
+    raise CertificateError(
+        f"the network gives a probability of at most {peak:.2g} on the test image, wanted {LEAST_PEAK:g} "
+        "somewhere: train it longer, or choose the other --test-input"
+    )
+
+
+def bioimageio_normalised(image: NDArray[np.uint8], rule: Normalisation) -> NDArray[np.float32]:
+    """Normalise one image as the package's declared preprocessing does: scale_range, scale_linear, clip.
+
+    It differs from `dmn_runtime.normalise` in where the percentiles come from (this image, interpolated,
+    instead of a sample of the whole volume), which is all that bioimage.io can express.
+    """
+    grey = image.astype(np.float32)
+    low, high = np.percentile(grey, [rule.low_percent, rule.high_percent])
+    scaled = 2.0 * (grey - low) / (high - low + SCALE_RANGE_EPS) - 1.0
+    clipped: NDArray[np.float32] = np.clip(scaled, -rule.clip, rule.clip).astype(np.float32)
+    return clipped
+
+
+def cover_png(tensors: TestTensors) -> bytes:
+    """Return a picture of a package as PNG: the middle slice of its test input, and beside it the output."""
+    image = tensors.image[0, tensors.image.shape[1] // 2]
+    output = np.rint(tensors.output[0, 0] * _GREY_LEVELS).astype(np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(np.hstack([image, output])).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def grey_from_tile(tile: NDArray[np.float32], rule: Normalisation) -> NDArray[np.uint8]:
+    """Return a normalised tile, chw, as an 8-bit image, nchw: [-clip, clip] becomes 0 to 255."""
+    grey = (np.clip(tile, -rule.clip, rule.clip) + rule.clip) / (2.0 * rule.clip) * _GREY_LEVELS
+    image: NDArray[np.uint8] = np.rint(grey).astype(np.uint8)[None]
+    return image
+
+
+def phantom_image(in_channels: int, edge_px: int, voxel_nm: float) -> NDArray[np.uint8]:
+    """Return made-up tissue, uint8 nchw, with neighbouring slices as channels; the same on every call."""
+    return make_phantom((in_channels, edge_px, edge_px), seed=_PHANTOM_SEED, voxel_nm=voxel_nm).image[None]
+
+
+def most_foreground(tiles_probability: NDArray[np.float64]) -> int:
+    """Return the index of the tile with the most foreground; `tiles_probability` is nchw."""
+    return int(np.argmax(tiles_probability.mean(axis=(1, 2, 3))))
