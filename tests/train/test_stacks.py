@@ -89,11 +89,11 @@ def test_phantoms_take_turns_and_the_held_out_ones_are_others(placed: Placed) ->
     assert len({origin.fingerprint for origin in material.origins}) == 3
 
 
-def test_pooled_quantiles_weigh_each_volume_alike() -> None:
-    plain = IntensityMap(0.0, 2.0, 1.0)  # grey 0, 1, 2 become -1, 0, 1
-    one = (np.array([10, 0, 0]), plain)
-    two = (np.array([0, 0, 1000]), plain)
-    assert pooled_quantiles([one, two], (25.0, 50.0, 75.0)) == (-1.0, -1.0, 1.0)
+def test_pooled_quantiles_weigh_each_volume_alike_and_are_not_clipped() -> None:
+    plain = IntensityMap(0.0, 2.0, 1.0)  # grey 0, 1, 2, 3 become -1, 0, 1, 2
+    one = (np.array([10, 0, 0, 0]), plain)
+    two = (np.array([0, 0, 0, 1000]), plain)
+    assert pooled_quantiles([one, two], (25.0, 50.0, 75.0)) == (-1.0, -1.0, 2.0)
 
 
 def test_the_domain_holds_unclipped_quantiles_and_the_foreground_share(placed: Placed) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -38,10 +39,11 @@ def stack(mask: list[list[int]], grey: list[list[int]]) -> Stack:
     return Stack("a b.tif", np.array([grey], np.uint8), labels, table, None, np.flatnonzero(labels == 1))
 
 
-def test_the_prediction_lies_where_the_slice_does() -> None:
+@pytest.mark.parametrize("shape", [(5, 9), (6, 9), (1, 12)])
+def test_the_prediction_lies_where_the_slice_does(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
-    grey = rng.integers(0, 256, (1, 5, 9), dtype=np.uint8)
-    one = stack([[0] * 9] * 5, grey[0].tolist())
+    grey = rng.integers(0, 256, (1, *shape), dtype=np.uint8)
+    one = stack(np.zeros(shape, int).tolist(), grey[0].tolist())
     found = predict_slice(DarkIsForeground(), SPEC, one, 0)
     np.testing.assert_allclose(found, 1 / (1 + np.exp(20 * one.table[grey[0]].astype(float))), atol=1e-6)
 
