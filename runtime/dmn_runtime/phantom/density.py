@@ -11,6 +11,9 @@ from dmn_runtime.phantom.bodies import Body, Kind, inside_cell, signed_distance
 from dmn_runtime.phantom.cells import Cells
 from dmn_runtime.phantom.fields import Field, smoothstep
 
+RIM_REACH_NM = 25.0
+"""A body's limiting membrane darkens nothing farther outside than this."""
+
 
 @dataclass(frozen=True)
 class Stain:
@@ -124,12 +127,12 @@ def draw_body(
     free = distance
     distance = inside_cell(body, free, cells, float(stain.margin_nm[body.cell]))
     steepness = np.where(distance > free, cells.steepness, steepness)
-    inside = distance < 0
-    if not inside.any():
+    drawn = distance < RIM_REACH_NM
+    if not drawn.any():
         return
     if body.kind is Kind.MITOCHONDRION:
         inner = _matrix(body, points_nm, stain, lamellae, distance, section_nm)
-        mask[inside] = 1
+        mask[distance < 0] = 1
         rim, rim_width = 0.88 * stain.membrane, 7.0
     elif body.kind is Kind.LYSOSOME:
         inner = 0.95 + 0.08 * body.tone - 0.4 * smoothstep(0.7, 1.3, lamellae)
@@ -147,7 +150,7 @@ def draw_body(
     density += (inner - density) * cover
     # The limiting membrane lies wholly inside the body, so that the truth includes it.
     edge = line_profile(distance + np.float32(rim_width), rim_width, steepness, section_nm)
-    density += np.maximum(rim - density, 0) * edge * (distance < 25)
+    density += np.maximum(rim - density, 0) * edge * drawn
 
 
 def _matrix(

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.phantom.bodies import Body, place_distractors, place_mitochondria
 from dmn_runtime.phantom.cells import Cells, Tissue, grow_tissue, tessellate
-from dmn_runtime.phantom.density import Stain, choose_stain, draw_body, draw_cells, draw_vesicles
+from dmn_runtime.phantom.density import (
+    RIM_REACH_NM,
+    Stain,
+    choose_stain,
+    draw_body,
+    draw_cells,
+    draw_vesicles,
+)
 from dmn_runtime.phantom.fields import Field, Grid, Noise, noise, smoothstep, stream
 from dmn_runtime.phantom.regimes import Regime
 
@@ -29,7 +36,6 @@ FIELD_PITCH_NM = {
 }
 """The fields that density is modulated with, by feature width."""
 VESICLE_LATTICE_NM = 58.0
-BODY_SLACK_NM = 30.0
 INDEX_PX = 16
 PROBE_NM = 60.0
 PROBE_MOST = 200
@@ -124,7 +130,7 @@ def _draw_chunk(scene: Scene, part: slice, density: Field, mask: NDArray[np.uint
     density[:] = draw_cells(cells, scene.stain, fields, scene.section_nm)
     index = _BoxIndex(points)
     for body in scene.bodies:
-        box = index.find(*body.box(BODY_SLACK_NM))
+        box = index.find(*body.box(RIM_REACH_NM + 1.0))
         if box is not None:
             draw_body(
                 body, points[(slice(None), *box)], _cut(cells, box), scene.stain, fields["lamellae"][box],
