@@ -112,7 +112,8 @@ def _reopen_arrays(group: Path, levels: tuple[Level, ...]) -> list[zarr.Array[An
 
 def _reopen_array(path: Path, level: Level) -> zarr.Array[Any]:
     try:
-        array = zarr.open_array(path, mode="r+", config=_CONFIG)
+        # open_array takes a config too, and drops it for an array that exists
+        array = zarr.open_array(path, mode="r+").with_config(_CONFIG)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResumeError(f"{path} is damaged ({error}): start anew with --overwrite") from error
     found, wanted = (array.shape, array.shards, array.chunks), (level.shape, level.shard, level.chunk)

@@ -1,4 +1,6 @@
 import json
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -74,6 +76,23 @@ def test_threads_record_whole_lines(output: Path) -> None:
         list(pool.map(ledger.record, range(100, 200), range(100)))
 
     assert resume(output) == {0, 7, *range(100, 200)}
+
+
+def test_blocks_are_recorded_one_after_the_other(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taking a failed line back is safe only while no other thread is at its own."""
+    inside, most = [], []
+
+    def fsync(descriptor: int) -> None:
+        inside.append(descriptor)
+        time.sleep(0.001)
+        most.append(len(inside))
+        inside.pop()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with closing(Ledger.resume(output, HEADER)) as ledger, ThreadPoolExecutor(8) as pool:
+        list(pool.map(ledger.record, range(100, 130), range(30)))
+
+    assert most == [1] * 30
 
 
 def test_remove_leaves_nothing(output: Path) -> None:
@@ -152,7 +171,9 @@ def test_another_run_is_refused_with_what_differs(output: Path, name: str) -> No
     assert ledger_path(output).read_bytes() == before
 
 
-@pytest.mark.parametrize("torn", [b'{"blo', b'{"block":9,"crc32":1', b'{"block":9,"crc32":1}', b"\0\0"])
+@pytest.mark.parametrize(
+    "torn", [b'{"blo', b'{"block":9,"crc32":1', b'{"block":9,"crc32":1}', b"\0\0", b"x" * 100]
+)
 def test_torn_last_line_is_dropped_and_not_built_upon(output: Path, torn: bytes) -> None:
     with ledger_path(output).open("ab") as file:
         file.write(torn)
@@ -161,6 +182,7 @@ def test_torn_last_line_is_dropped_and_not_built_upon(output: Path, torn: bytes)
         assert ledger.done == {0, 7}
         ledger.record(8, 1)
     assert resume(output) == {0, 7, 8}
+    assert ledger_path(output).read_bytes().endswith(b'22}\n{"block":8,"crc32":1}\n')
 
 
 HEADER_LINE = json.dumps(HEADER.as_json())

@@ -4,12 +4,13 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zarr
 
 from dmn_runtime.geometry import Region
-from dmn_runtime.sink.open import open_sink, partial_path
+from dmn_runtime.sink.open import discard_partial, open_sink, partial_path
 
-from .conftest import SHAPE, blocks_of, make_probability
+from .conftest import SHAPE, blocks_of, make_probability, tree
 
 
 def write(spec, probability: np.ndarray) -> zarr.Group:
@@ -107,19 +108,20 @@ def test_arrays_are_sharded_by_block(tmp_path: Path, make_spec) -> None:
     assert metadata["dimension_names"] == ["z", "y", "x"]
 
 
-def test_one_block_is_one_file_a_level_also_where_it_is_empty(tmp_path: Path, make_spec) -> None:
+@pytest.mark.parametrize("resume", [False, True])
+def test_one_block_is_one_file_a_level_also_where_it_is_empty(
+    tmp_path: Path, make_spec, resume: bool
+) -> None:
     spec = make_spec(tmp_path / "out.zarr")
-    before = {p for p in tmp_path.rglob("*") if p.is_file()}
+    open_sink(spec, resume=False).close()
+    before = set(tree(partial_path(spec.path)))
+    if not resume:
+        discard_partial(spec.path)
     empty = np.zeros((4, 256, 256), np.uint8)
-    with closing(open_sink(spec, resume=False)) as sink:
-        before = {p for p in tmp_path.rglob("*") if p.is_file()}
+    with closing(open_sink(spec, resume=resume)) as sink:
         sink.write(Region((0, 256, 0), (4, 512, 256)), empty, empty)
 
-    written = {
-        str(p.relative_to(partial_path(spec.path)))
-        for p in tmp_path.rglob("*")
-        if p.is_file() and p not in before
-    }
+    written = set(tree(partial_path(spec.path))) - before
     assert written == {f"{image}{level}/c/0/1/0" for image in ("", "labels/mask/") for level in range(3)}
 
 

@@ -219,8 +219,8 @@ def test_overwrite_never_costs_a_folder_of_data(tmp_path: Path) -> None:
         ),
         (
             errno.EACCES,
-            "x.tif cannot be written, permission is denied: mend that or choose another folder, then run again "
-            "with --resume",
+            "x.tif cannot be written, permission is denied: mend that or choose another folder, then run "
+            "again with --resume",
         ),
         (
             errno.EROFS,
@@ -254,6 +254,16 @@ def test_space_that_is_missing_is_named(tmp_path: Path) -> None:
     require_space(tmp_path / "x.tif", 1)
     with pytest.raises(OutputError, match=r"needs 1,000,000,000.0 GB and its disk has [\d,.]+ GB free"):
         require_space(tmp_path / "x.tif", 10**18)
+
+
+def test_old_output_outlives_a_move_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "who").write_text("old")
+
+    with pytest.raises(FileNotFoundError):
+        move_into_place(tmp_path / "gone", tmp_path / "old")
+
+    assert tree(tmp_path) == {"old.replaced/who": b"old"}
 
 
 def test_move_into_place_clears_what_an_earlier_kill_left(tmp_path: Path) -> None:

@@ -27,6 +27,19 @@ def test_thick_slices_wait_until_y_has_caught_up() -> None:
     assert factors(levels) == [(1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8), (2, 16, 16), (4, 32, 32)]
 
 
+@pytest.mark.parametrize(("z_nm", "second"), [(6.0, (2, 2, 2)), (7.0, (1, 2, 2))])
+def test_z_is_halved_up_to_two_thirds_of_the_next_y(z_nm: float, second: tuple[int, int, int]) -> None:
+    levels = plan_pyramid((64, 1024, 1024), (16, 512, 512), (z_nm, 5.0, 5.0))
+
+    assert factors(levels)[1] == second
+
+
+def test_single_slice_is_not_halved_on_z() -> None:
+    levels = plan_pyramid((1, 1024, 1024), (16, 512, 512), (5.0, 5.0, 5.0))
+
+    assert factors(levels) == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
+
+
 def test_unknown_voxel_size_leaves_z_alone() -> None:
     levels = plan_pyramid((64, 1024, 1024), (16, 512, 512), None)
 

@@ -1,3 +1,6 @@
+import resource
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -8,6 +11,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Region
 from dmn_runtime.sink.open import open_sink, partial_path
 from dmn_runtime.sink.tiff import runs
@@ -85,6 +89,37 @@ def test_beyond_2_gib_is_bigtiff_and_takes_no_space_before_it_is_written(
         page = tiff.pages[63].asarray()
     assert page[4999].max() == 0
     assert page[5000:].min() == 5
+
+
+def test_threads_do_not_write_into_each_others_rows(tmp_path: Path, make_spec) -> None:
+    spec = make_spec(tmp_path / "a.tif", shape=(8, 400, 64), block=(1, 400, 16))
+    probability, before = make_probability(spec.shape), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # without a lock, a thread is interrupted between seek and write
+    try:
+        with closing(open_sink(spec, resume=False)) as sink, ThreadPoolExecutor(8) as pool:
+            list(
+                pool.map(
+                    lambda r: sink.write(r, probability[r.slices], probability[r.slices]), blocks_of(spec)
+                )
+            )
+            sink.finish()
+    finally:
+        sys.setswitchinterval(before)
+
+    np.testing.assert_array_equal(tifffile.imread(spec.path), probability)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.probability.tif"), probability)
+
+
+def test_write_that_stops_early_is_not_taken_for_a_whole_one(tmp_path: Path, make_spec) -> None:
+    spec = make_spec(tmp_path / "a.tif", shape=(4, 600, 300), block=(4, 600, 300))
+    voxels, before = make_probability(spec.shape), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closing(open_sink(spec, resume=False)) as sink:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+        try:
+            with pytest.raises(OutputError, match="does not allow files this large"):
+                sink.write(Region((0, 0, 0), spec.shape), voxels, voxels)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 EDGE = st.integers(1, 6)
