@@ -38,7 +38,7 @@ from dmn_runtime.seams import SeamCheck
 from dmn_runtime.sink.base import Sink, SinkSpec
 from dmn_runtime.sink.ledger import Ledger, LedgerHeader, block_crc
 from dmn_runtime.sink.open import Start, discard_partial, open_sink, prepare_output
-from dmn_runtime.sink.paths import OutputKind, output_kind, probability_path
+from dmn_runtime.sink.paths import OutputKind, final_paths, output_kind, probability_path
 from dmn_runtime.source import read_working
 from dmn_runtime.stream import Clock, Steps, run_stream, threads_for
 from dmn_runtime.tiles import mask_of
@@ -111,6 +111,7 @@ def infer(options: Options, watch: Watch) -> Report | None:
         KeyboardInterrupt: the run was stopped.
     """
     started, begin_s = datetime.now(UTC), perf_counter()
+    _refuse_input_as_output(options)
     package = open_package(resolve_package(options.package))
     with open_volume(options.volume, voxel_nm=options.voxel_nm) as volume:
         setup = _set_up(options, package, volume)
@@ -131,6 +132,14 @@ def infer(options: Options, watch: Watch) -> Report | None:
         write_report(report_path(options.output), report)
         _write_preview(setup, statistics)
     return report
+
+
+def _refuse_input_as_output(options: Options) -> None:
+    """Keep --overwrite from replacing the very volume that is read."""
+    read = Path(options.volume.partition("::")[0]).resolve()
+    for final in final_paths(options.output):
+        if final.resolve() in (read, *read.parents):
+            raise UsageError(f"{options.output} is, or holds, the volume that is read: choose another output")
 
 
 def report_path(output: Path) -> Path:

@@ -213,6 +213,8 @@ def test_bad_options_are_refused_in_one_sentence_and_leave_nothing(
         ([package, stack, "-o", output, "--tile", -4], "at least 1"),
         ([package, stack, "-o", output, "--resume"], "nothing to resume"),
         ([package, stack, "-o", output, "--resume", "--overwrite"], "choose one"),
+        ([package, stack, "-o", stack, "--overwrite"], "choose another output"),
+        ([package, f"{output}::0", "-o", output, "--overwrite"], "choose another output"),
         ([small_package(working_nm=10.0), plain, "-o", output], "--voxel-nm"),
     ]:
         assert sentence in refused(capsys, *words)
