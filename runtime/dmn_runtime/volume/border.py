@@ -6,17 +6,21 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tifffile import TiffFileError
+
 from dmn_runtime.errors import DmnError, VolumeError
 
 FOREIGN = (
     OSError,  # the system, h5py, Pillow
     EOFError,
-    ValueError,  # tifffile, zarr, mrcfile, numpy, JSON
+    TiffFileError,  # a ValueError only in newer versions
+    ValueError,  # zarr, mrcfile, numpy, JSON
     TypeError,  # metadata of another type than the library expects
     AttributeError,
     LookupError,
     ArithmeticError,
     RuntimeError,  # imagecodecs, numcodecs, h5py
+    AssertionError,  # tifffile, for a type of pixel that it does not know
     SystemError,  # numcodecs, for a size below zero
     SyntaxError,  # Pillow, for a damaged PNG
     MemoryError,  # a damaged size

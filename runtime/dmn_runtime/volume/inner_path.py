@@ -20,8 +20,9 @@ def only_volume(datasets: Sequence[tuple[str, tuple[int, ...]]], path: str) -> s
     volumes = [name for name, shape in datasets if sum(n > 1 for n in shape) >= 3]
     if len(volumes) == 1:
         return volumes[0]
-    wanted = "name the one to read" if datasets else "it holds nothing to read"
-    raise VolumeError(f"{path} holds {listing(datasets)}: {wanted} (as {path}::name)")
+    if not datasets:
+        raise VolumeError(f"{path} holds no datasets: check that it is the file with the image")
+    raise VolumeError(f"{path} holds {listing(datasets)}: name the one to read (as {path}::name)")
 
 
 def listing(datasets: Sequence[tuple[str, tuple[int, ...]]]) -> str:

@@ -56,9 +56,10 @@ def open_volume(path: str | Path, *, voxel_nm: Spacing | None = None) -> Volume:
         _check_spacing(voxel_nm)
     file, inner = split_inner(text)
     found = _find_format(file)
+    module = import_module(found.module)
     with foreign_errors(text, found.name):
-        source: Source = import_module(found.module).open_source(file, inner)
-    if 0 in source.shape:
+        source: Source = module.open_source(file, inner)
+    if min(source.shape) < 1:
         source.close()
         raise VolumeError(f"{text} has the shape {source.shape} and no voxels: check the file")
     return FileVolume(text, source, voxel_nm)

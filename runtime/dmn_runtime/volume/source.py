@@ -49,4 +49,5 @@ def accept_dtype(dtype: np.dtype[np.generic] | None, path: str) -> VoxelType:
         return np.dtype(np.uint8)
     if native == np.uint16:
         return np.dtype(np.uint16)
-    raise VolumeError(f"{path} holds {native} voxels, but uint8 or uint16 is wanted: {READABLE}")
+    found = "unknown" if native is None else native.name
+    raise VolumeError(f"{path} holds {found} voxels, but uint8 or uint16 is wanted: {READABLE}")

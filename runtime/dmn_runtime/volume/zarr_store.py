@@ -5,12 +5,11 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.core.array import Array as ZarrArray  # zarr.Array is the same; this spelling is typed
 
 from dmn_runtime.errors import VolumeError
 from dmn_runtime.geometry import Region, Spacing, Triple
@@ -20,14 +19,17 @@ from dmn_runtime.volume.lengths import spacing
 from dmn_runtime.volume.multiscale import Multiscale, image_axes, read_multiscale
 from dmn_runtime.volume.source import Source, accept_dtype
 
-Array = ZarrArray[Any]
+if TYPE_CHECKING:
+    from zarr.core.array import Array as ZarrArray
+
+    Array = ZarrArray[Any]
 
 
 @dataclass(frozen=True)
 class Chosen:
     """The array to read and the image that it belongs to, if any."""
 
-    array: Array
+    array: "Array"
     level: str
     image: Multiscale | None
 
@@ -80,7 +82,7 @@ def _choose(path: Path, inner: str | None) -> Chosen:
     return Chosen(array, level, image)
 
 
-def _with_parent(path: Path, array: Array) -> Chosen:
+def _with_parent(path: Path, array: "Array") -> Chosen:
     """Look whether the array is a level of its group's image, which then knows its voxel size."""
     if not array.path:
         return Chosen(array, "", None)
@@ -99,7 +101,7 @@ def _with_parent(path: Path, array: Array) -> Chosen:
 
 def _arrays(node: Any) -> list[tuple[str, tuple[int, ...]]]:
     if isinstance(node, zarr.Array):
-        return [("", node.shape)]
+        return [("/", node.shape)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # zarr warns of every other file that lies in a store
         members = sorted(node.members(max_depth=None), key=lambda member: str(member[0]))

@@ -204,7 +204,7 @@ def test_facts(case: Case) -> None:
         assert volume.path == case.path
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(wanted=st.lists(regions(), min_size=1, max_size=4))
 def test_any_region(case: Case, wanted: list[Region]) -> None:
     with open_volume(case.path) as volume:
@@ -294,7 +294,7 @@ def test_damage_is_a_volume_error_or_an_array(case: Case, tmp_path: Path, kind: 
     for file in [files[i] for i in generator.permutation(len(files))[:4]]:
         intact = file.read_bytes()
         try:
-            for _ in range(6):
+            for _ in range(4):
                 damaged = bytearray(intact)
                 if kind == "cut":
                     del damaged[generator.integers(len(intact)) :]

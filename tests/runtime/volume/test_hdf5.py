@@ -61,7 +61,7 @@ def test_two_volumes_must_be_named(path: Path) -> None:
 
 def test_no_datasets(tmp_path: Path) -> None:
     h5py.File(tmp_path / "a.h5", "w").close()
-    assert "holds no datasets: it holds nothing to read" in refusal(tmp_path / "a.h5")
+    assert "holds no datasets: check that it is the file with the image" in refusal(tmp_path / "a.h5")
 
 
 def test_types_and_shapes_are_refused(path: Path) -> None:

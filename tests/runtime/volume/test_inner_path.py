@@ -10,8 +10,8 @@ def test_the_only_volume() -> None:
     assert only_volume([("mean", (5, 6)), ("raw", (4, 5, 6)), ("slice", (1, 5, 6))], "a.h5") == "raw"
 
 
-@pytest.mark.parametrize("datasets", [[], [("a", (5, 6))], [("a", (4, 5, 6)), ("b", (4, 5, 6))]])
-def test_none_or_several(datasets: list[tuple[str, tuple[int, ...]]]) -> None:
+@pytest.mark.parametrize("datasets", [[("a", (5, 6))], [("a", (4, 5, 6)), ("b", (4, 5, 6))]])
+def test_no_volume_or_several(datasets: list[tuple[str, tuple[int, ...]]]) -> None:
     with pytest.raises(VolumeError, match=r"^a\.h5 holds .*\(as a\.h5::name\)$"):
         only_volume(datasets, "a.h5")
 

@@ -124,6 +124,10 @@ def test_group_with_one_volume_and_masks_in_a_label_group(tmp_path: Path) -> Non
 def test_wrong_path_lists_the_arrays(tmp_path: Path) -> None:
     path = written(tmp_path / "a.zarr", {}, VOLUME)
     assert refusal(f"{path}::raw") == f"{path} has no dataset 'raw': it holds the dataset 0 (4x6x8)"
+    zarr.create_array(tmp_path / "b.zarr", data=VOLUME)
+    assert refusal(f"{tmp_path / 'b.zarr'}::raw").endswith(
+        "has no dataset 'raw': it holds the dataset / (4x6x8)"
+    )
 
 
 def test_group_without_arrays(tmp_path: Path) -> None:
