@@ -188,7 +188,7 @@ def write_preview(
     picture = draw_preview(rows, title, pixel_nm)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        picture.save(partial, format="PNG", optimize=True)
+        picture.save(partial, format="PNG", compress_level=1)
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # the first error is the one to tell
