@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from dmn_runtime.phantom.fields import Field
 Points = NDArray[np.float64]
 LEAST_ROOM_NM = 165.0
 ROUNDING_NM = 60.0
+CLEARANCE_NM = 25.0
 THICKEST_NM = 290.0
 BRANCHED_SHARE = 0.12
 REACH_NM = 900.0
@@ -211,7 +213,7 @@ def place_distractors(
     low, high = -200.0 * np.ones(3), np.array(extent_nm) + 200.0
     volume_um3 = float(np.prod(np.array(extent_nm) + 400.0)) / 1e9
     inside = np.flatnonzero(((tissue.centre > low) & (tissue.centre < high)).all(1))
-    bodies: list[Body] = []
+    bodies, taken = [], _Taken(mitochondria)
     for kind, density, smallest, largest in _DISTRACTORS:
         wanted = int(generator.poisson(density * volume_um3 * float(generator.uniform(0.4, 1.6))))
         rooms = tissue.radius[inside] - margin_nm[tissue.cell[inside]]
@@ -220,7 +222,8 @@ def place_distractors(
             continue
         for seed in generator.choice(fitting, wanted):
             body = _blob(tissue, int(seed), kind, (smallest, largest), margin_nm, generator)
-            if not any(_touch(body, other) for other in (*mitochondria, *bodies)):
+            if not taken.touches(body):
+                taken.add(body)
                 bodies.append(body)
     return bodies
 
@@ -248,12 +251,26 @@ def _blob(
     return Body(kind, cell, edges, radii, np.array([0.0, 0.0, 1.0]), 60.0, tone, 0.0)
 
 
-def _touch(body: Body, other: Body) -> bool:
-    low, high = body.box(15.0)
-    other_low, other_high = other.box(15.0)
-    return not ((low > other_high).any() or (high < other_low).any()) and bool(
-        (
-            signed_distance(other, body.edges_nm.reshape(-1, 3).T.astype(np.float32))[0]
-            < body.radius_nm.ravel() + 25.0
-        ).any()
-    )
+@final
+class _Taken:
+    """Bodies that stand already, with their boxes, so that a new one is compared with its neighbours only."""
+
+    def __init__(self, bodies: list[Body]) -> None:
+        self.bodies: list[Body] = []
+        self.low, self.high = np.empty((0, 3)), np.empty((0, 3))
+        for body in bodies:
+            self.add(body)
+
+    def add(self, body: Body) -> None:
+        """Remember one more."""
+        low, high = body.box(0.0)
+        self.bodies.append(body)
+        self.low, self.high = np.vstack([self.low, low]), np.vstack([self.high, high])
+
+    def touches(self, body: Body) -> bool:
+        """Tell whether `body` comes closer than `CLEARANCE_NM` to one of them."""
+        low, high = body.box(CLEARANCE_NM)
+        near = np.flatnonzero(((self.low <= high) & (self.high >= low)).all(1))
+        ends = body.edges_nm.reshape(-1, 3).T.astype(np.float32)
+        reach = body.radius_nm.ravel() + CLEARANCE_NM
+        return any(bool((signed_distance(self.bodies[i], ends)[0] < reach).any()) for i in near)

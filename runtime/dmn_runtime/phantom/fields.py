@@ -54,7 +54,8 @@ class Noise:
             _spline_weights(axes[i], self.origin_nm[i], self.pitch_nm[i], self.values.shape[i])
             for i in range(3)
         )
-        return np.tensordot(wz, wy @ (self.values @ wx.T), 1).astype(np.float32, copy=False)
+        # Along z first: a chunk has fewer slices than the lattice may have planes.
+        return np.asarray(wy @ np.tensordot(wz, self.values, 1) @ wx.T, np.float32)
 
 
 def noise(generator: np.random.Generator, extent_nm: Spacing, pitch_nm: Spacing) -> Noise:

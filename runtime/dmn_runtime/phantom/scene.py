@@ -1,5 +1,7 @@
 """A scene: the tissue, organelles and fields of one volume, and how it is drawn, a few slices at a time."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import final
 
@@ -20,7 +22,8 @@ from dmn_runtime.phantom.density import (
 from dmn_runtime.phantom.fields import Field, Grid, Noise, noise, smoothstep, stream
 from dmn_runtime.phantom.regimes import Regime
 
-CHUNK_VOXELS = 3_000_000
+CHUNK_VOXELS = 1_500_000
+DRAWING_THREADS = 4
 WARP_NM = {1000.0: 130.0, 300.0: 45.0, 110.0: 10.0}
 """Feature width to amplitude of the displacement that bends all geometry, both in nm."""
 FOREGROUND_SHARE = (0.055, 0.1)
@@ -114,9 +117,10 @@ def draw(scene: Scene) -> tuple[Field, NDArray[np.uint8]]:
     density = np.empty(scene.shape, np.float32)
     mask = np.zeros(scene.shape, np.uint8)
     step = max(1, CHUNK_VOXELS // (scene.shape[1] * scene.shape[2]))
-    for z in range(0, scene.shape[0], step):
-        part = slice(z, min(z + step, scene.shape[0]))
-        _draw_chunk(scene, part, density[part], mask[part])
+    parts = [slice(z, min(z + step, scene.shape[0])) for z in range(0, scene.shape[0], step)]
+    with ThreadPoolExecutor(min(DRAWING_THREADS, os.cpu_count() or 1)) as pool:
+        for done in [pool.submit(_draw_chunk, scene, part, density[part], mask[part]) for part in parts]:
+            done.result()
     return density, mask
 
 
