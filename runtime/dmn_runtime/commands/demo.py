@@ -19,7 +19,7 @@ from dmn_runtime.package import DEMO_WORD
 from dmn_runtime.phantom import REGIMES, Phantom, make_phantom
 from dmn_runtime.volume.open import open_volume
 
-SHAPE: Triple = (32, 768, 768)
+SHAPE: Triple = (24, 640, 640)
 
 
 def command(
