@@ -20,11 +20,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from dmn_runtime.engines.cpu import CpuEngine, open_cpu_engine
 from dmn_runtime.geometry import Spacing
-from dmn_runtime.inference import Options, Watch, infer
+from dmn_runtime.inference import Watch, infer
 from dmn_runtime.machine import logical_cores
 from dmn_runtime.normalise import map_volume
 from dmn_runtime.package import open_package, resolve_package
 from dmn_runtime.plan import Footprint, make_plan
+from dmn_runtime.setup import Options
 from dmn_runtime.source import read_working
 from dmn_runtime.tiles import gather
 from dmn_runtime.volume.open import open_volume

@@ -17,8 +17,9 @@ CONTRACT_MEMBER = "dmn.json"
 class Normalisation:
     """How grey values become network input, once per volume.
 
-    y = clip(2 * (x - lo) / (hi - lo) - 1, -clip, clip), where lo and hi are the `low_percent` and `high_percent`
-    percentiles of a deterministic sample of the volume on its own grid (`dmn_runtime.normalise`).
+    y = clip(2 * (x - lo) / (hi - lo) - 1, -clip, clip), where lo and hi are the `low_percent` and
+    `high_percent` percentiles of a deterministic sample of the volume on its own grid
+    (`dmn_runtime.normalise`).
     """
 
     low_percent: float = 1.0

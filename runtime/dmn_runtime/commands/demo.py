@@ -13,13 +13,13 @@ from dmn_runtime.commands.infer import run_watched, summary
 from dmn_runtime.errors import OutputError, UsageError
 from dmn_runtime.evaluation import Evaluation, evaluate
 from dmn_runtime.geometry import Spacing, Triple
-from dmn_runtime.inference import Options
 from dmn_runtime.mask_file import open_mask
 from dmn_runtime.package import DEMO_WORD
 from dmn_runtime.phantom import REGIMES, Phantom, make_phantom
+from dmn_runtime.setup import Options
 from dmn_runtime.volume.open import open_volume
 
-SHAPE: Triple = (24, 640, 640)
+SHAPE: Triple = (16, 576, 576)
 
 
 def command(

@@ -15,8 +15,10 @@ from rich.console import Console
 
 from dmn_runtime.errors import UsageError
 from dmn_runtime.geometry import Spacing, Triple
-from dmn_runtime.inference import Options, Watch, infer, preview_path, report_path
+from dmn_runtime.inference import Watch, infer
 from dmn_runtime.report import Report, report_json
+from dmn_runtime.run_report import preview_path, report_path
+from dmn_runtime.setup import Options
 
 
 class At(Enum):

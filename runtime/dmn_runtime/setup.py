@@ -1,0 +1,144 @@
+"""Everything about a run that is decided before its first block is read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmn_runtime._version import __version__
+from dmn_runtime.contract import QUANTILE_PERCENTS, Contract
+from dmn_runtime.drift import intensity_drift
+from dmn_runtime.errors import UsageError
+from dmn_runtime.geometry import Spacing, Triple
+from dmn_runtime.machine import logical_cores
+from dmn_runtime.normalise import IntensityMap, fit_map, histogram, quantiles
+from dmn_runtime.package import Package
+from dmn_runtime.plan import Footprint, Grid, Plan, make_plan
+from dmn_runtime.sink.base import SinkSpec
+from dmn_runtime.sink.ledger import LedgerHeader
+from dmn_runtime.sink.paths import final_paths
+from dmn_runtime.volume.base import Volume
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; the words of `dmn infer`.
+
+    `threshold` None takes the package's; `workers` None takes one for each CPU core.
+    """
+
+    package: str
+    volume: str
+    output: Path
+    voxel_nm: Spacing | None = None
+    grid: Grid = "volume"
+    tile_px: int | None = None
+    block: Triple | None = None
+    workers: int | None = None
+    threshold: float | None = None
+    engine: str = "auto"
+    resume: bool = False
+    overwrite: bool = False
+    check_seams: bool = False
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that is decided before the first block is read."""
+
+    options: Options
+    package: Package
+    volume: Volume
+    counts: NDArray[np.int64]
+    intensity: IntensityMap
+    plan: Plan
+    threshold: float
+    workers: int
+    spec: SinkSpec
+
+    @property
+    def output_share(self) -> float:
+        """Output voxels for each working voxel, on average."""
+        return prod(self.plan.output_shape) / prod(self.plan.working_shape)
+
+
+def refuse_input_as_output(options: Options) -> None:
+    """Keep --overwrite from replacing the very volume that is read."""
+    read = Path(options.volume.partition("::")[0]).resolve()
+    for final in final_paths(options.output):
+        if final.resolve() in (read, *read.parents):
+            raise UsageError(f"{options.output} is, or holds, the volume that is read: choose another output")
+
+
+def set_up(options: Options, package: Package, volume: Volume) -> Setup:
+    """Decide everything: plan, intensity map, threshold, output.
+
+    Raises:
+        DmnError: an option makes no sense, or the volume does not say its voxel size or is constant.
+    """
+    contract = package.contract
+    threshold = contract.threshold if options.threshold is None else options.threshold
+    if not 0.0 < threshold < 1.0:
+        raise UsageError(f"--threshold {threshold:g} is no probability: give a number between 0 and 1")
+    workers = logical_cores() if options.workers is None else options.workers
+    if workers < 1:
+        raise UsageError(f"--workers {workers} cannot work: give at least 1")
+    plan = make_plan(
+        volume.shape,
+        _known_voxel_nm(volume, contract),
+        contract.working_voxel_nm,
+        Footprint(contract.stride_px, contract.halo_px, contract.context_slices),
+        grid=options.grid,
+        tile_px=options.tile_px,
+        block=options.block,
+    )
+    counts = histogram(volume)
+    intensity = fit_map(counts, contract.normalisation, volume.path)
+    voxel_nm = grid_voxel_nm(volume, contract, options.grid)
+    spec = SinkSpec(options.output, plan.output_shape, plan.block, voxel_nm, contract.classes, threshold)
+    return Setup(options, package, volume, counts, intensity, plan, threshold, workers, spec)
+
+
+def _known_voxel_nm(volume: Volume, contract: Contract) -> Spacing:
+    if volume.voxel_nm is not None:
+        return volume.voxel_nm
+    if contract.working_voxel_nm is None:
+        return (1.0, 1.0, 1.0)  # never used: the network works on the volume's own grid
+    raise UsageError(
+        f"{volume.path} does not say its voxel size, and the package works at "
+        f"{contract.working_voxel_nm:g} nm: give it with --voxel-nm Z,Y,X"
+    )
+
+
+def grid_voxel_nm(volume: Volume, contract: Contract, grid: Grid) -> Spacing | None:
+    """Return the voxel size of a grid in nm, zyx; None where the volume's is unknown."""
+    if volume.voxel_nm is None or grid == "volume" or contract.working_voxel_nm is None:
+        return volume.voxel_nm
+    return (volume.voxel_nm[0], contract.working_voxel_nm, contract.working_voxel_nm)
+
+
+def drift_of(setup: Setup) -> Iterator[str]:
+    """Yield a sentence for each way in which the volume lies outside the training domain."""
+    contract, volume = setup.package.contract, setup.volume
+    found = quantiles(setup.counts, setup.intensity.low, setup.intensity.high, QUANTILE_PERCENTS)
+    yield from intensity_drift(contract.domain, found)
+    if contract.working_voxel_nm is None and volume.voxel_nm is not None:
+        here, there = volume.voxel_nm[1], contract.voxel_nm[1]
+        if not 0.8 <= here / there <= 1.25:
+            yield (
+                f"the voxels are {here:g} nm wide and the package was trained at {there:g} nm: objects will "
+                "not have the size that it knows; resample the volume or train with working_voxel_nm"
+            )
+
+
+def ledger_header(setup: Setup, fingerprint: str) -> LedgerHeader:
+    """Return what a resumed run must share with this one; `fingerprint` is the volume's."""
+    options = {
+        "threshold": setup.threshold,
+        "voxel_nm": setup.volume.voxel_nm,
+        "normalisation": [setup.intensity.low, setup.intensity.high, setup.intensity.clip],
+    }
+    return LedgerHeader(fingerprint, setup.package.sha256, setup.plan.to_json(), __version__, options)
