@@ -252,7 +252,7 @@ def _segments(series: tifffile.TiffPageSeries, shape: Triple, dtype: VoxelType, 
     grid = SegmentGrid(shape[1:], (page.tilelength, page.tilewidth) if page.is_tiled else strip)
     pages = _pages(series, shape, path)
     for z, p in enumerate(pages):
-        if len(p.dataoffsets) != grid.count or len(p.databytecounts) != grid.count:
+        if {len(p.dataoffsets), len(p.databytecounts)} != {grid.count}:
             raise VolumeError(
                 f"{path} is damaged: slice {z} lists {len(p.dataoffsets)} strips or tiles where "
                 f"{grid.count} are wanted; copy or export it again"

@@ -35,9 +35,11 @@ def test_least_recently_used_goes_first() -> None:
 
 
 def test_too_large_is_handed_on_and_not_kept() -> None:
-    cache: DecodedCache[int] = DecodedCache(9)
-    assert cache.get(1, of).tolist() == [1] * 10
-    assert cache.held_bytes == 0
+    cache: DecodedCache[int] = DecodedCache(15)
+    cache.get(1, of)
+    assert cache.get(2, lambda _: np.zeros(16, np.uint8)).size == 16
+    assert cache.held_bytes == 10
+    assert cache.get(1, lambda _: np.ones(1)).tolist() == [1] * 10
 
 
 def test_a_reader_passes_by_what_another_decodes() -> None:

@@ -115,6 +115,13 @@ def test_slices_larger_than_pillows_guard(tmp_path: Path, monkeypatch: pytest.Mo
         np.testing.assert_array_equal(volume.read(whole(volume.shape))[0], IMAGE)
 
 
+def test_plain_tags_of_slices_leave_z_unknown(tmp_path: Path) -> None:
+    for name, expected in (("a.tif", (5, 5, 4)), ("b.tif", None)):
+        tifffile.imwrite(tmp_path / name, IMAGE, resolution=(1e7 / 4, 1e7 / 5), resolutionunit="CENTIMETER")
+        with open_volume(tmp_path) as volume:
+            assert volume.voxel_nm == (None if expected is None else pytest.approx(expected))
+
+
 def test_voxel_size_of_imagej_slices(tmp_path: Path) -> None:
     metadata = {"axes": "YX", "spacing": 40.0, "unit": "nm"}
     for name in ("a.tif", "b.tif"):

@@ -1,5 +1,6 @@
 """TIFF: what is refused, what is found at opening, and that only the wanted segments are decoded."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from dmn_runtime.errors import VolumeError
 from dmn_runtime.geometry import Region, whole
 from dmn_runtime.volume import tiff_stack
 from dmn_runtime.volume.open import open_volume
-from dmn_runtime.volume.tiff_stack import SegmentGrid
+from dmn_runtime.volume.positional import PositionalFile
+from dmn_runtime.volume.tiff_stack import SegmentGrid, TiffStack, decode_segment
 
 STACK = np.arange(4 * 32 * 48, dtype=np.uint32).astype(np.uint8).reshape(4, 32, 48)
 
@@ -86,10 +88,10 @@ def test_pages_of_different_size_are_refused(tmp_path: Path) -> None:
 
 def test_the_only_stack_among_images_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
+    sizes = {"PhysicalSizeX": 0.004, "PhysicalSizeY": 0.005, "PhysicalSizeZ": 0.05}
     with tifffile.TiffWriter(path, ome=True) as writer:
-        writer.write(STACK, metadata={"axes": "ZYX", "PhysicalSizeX": 0.004, "PhysicalSizeY": 0.005,
-                                      "PhysicalSizeZ": 0.05})  # fmt: skip
         writer.write(STACK[0, :8, :8], metadata={"axes": "YX", "PhysicalSizeX": 9})
+        writer.write(STACK, photometric="minisblack", metadata={"axes": "ZYX", **sizes})
     with open_volume(path) as volume:
         assert volume.voxel_nm == pytest.approx((50, 5, 4))
         np.testing.assert_array_equal(volume.read(whole(volume.shape)), STACK)
@@ -133,6 +135,33 @@ def test_a_cut_file_is_refused_at_opening(
         path.write_bytes(data[:kept])
         found = refusal(path)
         assert "is truncated" in found or "cut off" in found
+
+
+def test_a_file_cut_between_two_pages_is_refused(tmp_path: Path) -> None:
+    """All that is left is in order but for the address of the next page."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for image in STACK:
+            writer.write(image, compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        third = tiff.pages[2].offset
+    path.write_bytes(path.read_bytes()[:third])
+    assert f"is truncated: its data reach to byte {third}, but it ends at {third}" in refusal(path)
+
+
+def test_strips_that_do_not_cover_the_slice(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tif", STACK, compression="zlib", metadata=None, rowsperstrip=16)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for page in tiff.pages:
+            page.tags["RowsPerStrip"].overwrite(8)
+    assert "is damaged: slice 0 lists 2 strips or tiles where 4 are wanted" in refusal(path)
+
+
+def test_planes_that_the_description_names_and_the_file_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", compression="zlib", metadata={"axes": "ZYX"})
+    path.write_bytes(path.read_bytes().replace(b'SizeZ="4"', b'SizeZ="6"'))
+    assert "holds 4 of the 6 slices that its description names" in refusal(path)
 
 
 def test_a_cut_imagej_stack_with_one_page_is_refused(tmp_path: Path) -> None:
@@ -209,10 +238,28 @@ def test_segment_grid() -> None:
     assert list(grid.covering(Region((0, 32, 31), (1, 40, 70)))) == [6, 7, 8]
 
 
-def test_jpeg_tables_of_each_page_reach_the_decoder(tmp_path: Path) -> None:
-    path = tmp_path / "a.tif"
+def test_jpeg_tables_of_each_slice_reach_the_decoder(tmp_path: Path) -> None:
+    seen = []
+
+    def decode(data: bytes, index: int, *, jpegtables: bytes | None) -> tuple[np.ndarray]:
+        seen.append((data, index, jpegtables))
+        return (np.zeros((1, 4, 4, 1), np.uint8),)
+
+    (tmp_path / "a").write_bytes(b"abcd")
+    table = np.array([[0, 1], [2, 3]])
+    grid = SegmentGrid((4, 8), (4, 4))
+    stack = TiffStack(
+        grid, (2, 4, 8), np.dtype(np.uint8), table, np.ones_like(table), decode, (b"first", b"second")
+    )
+    with PositionalFile(tmp_path / "a") as file:
+        decode_segment(file, stack, 1, 0)
+        decode_segment(file, stack, 0, 1)
+    assert seen == [(b"c", 0, b"second"), (b"b", 1, b"first")]
+
+
+def test_jpeg(tmp_path: Path) -> None:
     smooth = np.broadcast_to(np.arange(64, dtype=np.uint8) * 3, (2, 64, 64))
-    tifffile.imwrite(path, smooth, compression="jpeg", tile=(32, 32), photometric="minisblack")
+    path = written(tmp_path / "a.tif", smooth, compression="jpeg", tile=(32, 32))
     with open_volume(path) as volume:
         np.testing.assert_array_equal(volume.read(whole(volume.shape)), tifffile.imread(path))
 
@@ -239,7 +286,9 @@ def test_without_imagecodecs(tmp_path: Path) -> None:
     with open_volume(lzw) as volume:
         np.testing.assert_array_equal(volume.read(whole(volume.shape)), STACK)
     command = [sys.executable, "-c", WITHOUT_IMAGECODECS, str(deflate), str(lzw)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=here)
+    lines = done.stdout.splitlines()
     assert lines == [
         str(STACK.sum()),
         f"MissingExtra to read LZW compression in {lzw}, imagecodecs must be installed: "

@@ -62,6 +62,13 @@ def test_tags_of_one_slice(tmp_path: Path) -> None:
     assert found == pytest.approx((5, 5, 4))
 
 
+def test_both_edges_must_be_plausible(tmp_path: Path) -> None:
+    for resolution in ((1e7 / 4, 1e7 / 50_000), (1e7 / 50_000, 1e7 / 4)):
+        assert (
+            voxel_nm(tmp_path / "a.tif", STACK[0], resolution=resolution, resolutionunit="CENTIMETER") is None
+        )
+
+
 def test_tags_of_a_stack_leave_z_unknown(tmp_path: Path) -> None:
     found = voxel_nm(tmp_path / "a.tif", resolution=(1e7 / 4, 1e7 / 5), resolutionunit="CENTIMETER")
     assert found is None
