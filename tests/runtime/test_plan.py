@@ -15,9 +15,7 @@ def plans(draw: st.DrawFn) -> Plan:
     shape = (draw(st.integers(1, 5)), draw(st.integers(1, 90)), draw(st.integers(1, 90)))
     stride = draw(st.sampled_from([1, 2, 4, 8]))
     footprint = Footprint(stride, stride * draw(st.integers(0, 4)), draw(st.integers(0, 2)))
-    block = draw(
-        st.none() | st.tuples(st.integers(1, 5), st.integers(1, 90), st.integers(1, 90))
-    )
+    block = draw(st.none() | st.tuples(st.integers(1, 5), st.integers(1, 90), st.integers(1, 90)))
     return make_plan(
         shape,
         (50.0, draw(st.sampled_from([4.0, 4.6, 5.0, 10.0, 17.3])), draw(st.sampled_from([4.6, 10.0]))),
@@ -100,7 +98,9 @@ def test_a_coarser_working_grid_reads_what_interpolation_needs() -> None:
 @given(st.integers(-40, 40), st.integers(1, 60), st.integers(1, 12))
 def test_reflection_is_numpys(start: int, length: int, n: int) -> None:
     padded = np.pad(np.arange(n), 120, mode="reflect") if n > 1 else np.zeros(241, int)
-    np.testing.assert_array_equal(reflect(start, start + length, n), padded[120 + start : 120 + start + length])
+    np.testing.assert_array_equal(
+        reflect(start, start + length, n), padded[120 + start : 120 + start + length]
+    )
 
 
 def test_tiles_of_a_long_row_are_nearly_equal() -> None:
