@@ -85,8 +85,8 @@ def probability(logits: Array) -> NDArray[np.float64]:
 
 
 def _iou_change(expected: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    union = np.count_nonzero(expected | found)
-    return 1.0 - np.count_nonzero(expected & found) / union if union else 0.0
+    union = int(np.count_nonzero(expected | found))
+    return 1.0 - int(np.count_nonzero(expected & found)) / union if union else 0.0
 
 
 def _refusal(certificate: Certificate, difference: NDArray[np.float64]) -> str:

@@ -56,8 +56,8 @@ def _export(network: nn.Module, in_channels: int, stride_px: int) -> onnx.ModelP
     width_blocks = torch.export.Dim("width_blocks", min=1, max=_MOST_BLOCKS)
     free = {
         0: torch.export.Dim("batch"),
-        2: _multiple(stride_px, height_blocks),
-        3: _multiple(stride_px, width_blocks),
+        2: stride_px * height_blocks,
+        3: stride_px * width_blocks,
     }
     height, width = (blocks * stride_px for blocks in _EXAMPLE_BLOCKS)
     example = torch.linspace(-1.0, 1.0, _EXAMPLE_BATCH * in_channels * height * width)
@@ -76,11 +76,6 @@ def _export(network: nn.Module, in_channels: int, stride_px: int) -> onnx.ModelP
         )
     assert program is not None
     return program.model_proto
-
-
-def _multiple(stride_px: int, blocks: torch.export.Dim) -> torch.export.Dim:
-    # 1 * Dim is refused by torch.export as a derived dimension that derives nothing.
-    return blocks if stride_px == 1 else stride_px * blocks
 
 
 @contextmanager

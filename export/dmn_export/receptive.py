@@ -111,7 +111,7 @@ def _radius_along(axis: int, probe: nn.Module, in_channels: int, length: int, st
     for sample, line in zip(images, lines, strict=True):
         sample.narrow(axis - 1, line, 1).fill_(1.0)
     along = (probe(images) != dark).transpose(axis, 3).flatten(1, 2).any(dim=1)
-    reached = [torch.nonzero(row).flatten().tolist() for row in along]
+    reached: list[list[int]] = [torch.nonzero(row).flatten().tolist() for row in along]
     assert all(reached), "the network ignores its input"
     if any(lit[0] == 0 or lit[-1] == length - 1 for lit in reached):
         return None

@@ -34,7 +34,7 @@ def test_the_fp32_tolerance_is_the_one_of_the_design() -> None:
 
 
 def test_an_equal_network_passes_and_the_certificate_says_how_it_was_measured(shifted_onnx: Onnx) -> None:
-    certificate = certify(shifted(0.0), shifted_onnx(0.0), tiles(-1, 1, 2), 0.5, FP32_TOLERANCE)
+    certificate = certify(shifted(0.0), shifted_onnx(0.0), tiles(-1, 0, 2), 0.5, FP32_TOLERANCE)
     assert certificate.max_dp == 0.0
     assert certificate.mean_dp == 0.0
     assert certificate.iou_change == 0.0
@@ -45,10 +45,13 @@ def test_an_equal_network_passes_and_the_certificate_says_how_it_was_measured(sh
 
 
 def test_the_figures_are_those_of_arithmetic(shifted_onnx: Onnx) -> None:
-    # Logits 0 and 8 become 0.2 and 8.2; at p >= 0.52 the masks have 16 and 32 px, one within the other.
+    # Logits 0.05 and 8 become 0.25 and 8.2; at p >= 0.52 the masks have 16 and 32 px, one within the other.
     lax = Tolerance(max_dp=1.0, iou_change=1.0)
-    certificate = certify(shifted(0.0), shifted_onnx(0.2), tiles(0, 8), 0.52, lax)
-    first, second = 1 / (1 + np.exp(-0.2)) - 0.5, 1 / (1 + np.exp(-8.2)) - 1 / (1 + np.exp(-8.0))
+    certificate = certify(shifted(0.0), shifted_onnx(0.2), tiles(0.05, 8), 0.52, lax)
+    first, second = (
+        1 / (1 + np.exp(-0.25)) - 1 / (1 + np.exp(-0.05)),
+        1 / (1 + np.exp(-8.2)) - 1 / (1 + np.exp(-8.0)),
+    )
     assert certificate.max_dp == pytest.approx(first, rel=1e-5)
     assert certificate.mean_dp == pytest.approx((first + second) / 2, rel=1e-5)
     assert certificate.iou_change == 0.5
@@ -74,7 +77,7 @@ def test_a_mask_that_changes_is_refused_though_probabilities_are_near(shifted_on
 def test_not_a_number_is_refused(shifted_onnx: Onnx) -> None:
     other = shifted_onnx(float("nan"))
     with pytest.raises(CertificateError, match="worst on tile 1 of 2"):
-        certify(shifted(0.0), other, tiles(0, 1), 0.5, FP32_TOLERANCE)
+        certify(shifted(0.0), other, tiles(0, 1), 0.9, FP32_TOLERANCE)
 
 
 def test_probability_is_the_sigmoid_and_does_not_overflow() -> None:

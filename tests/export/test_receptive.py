@@ -56,6 +56,10 @@ def test_a_dead_network_reaches_as_far_as_a_live_one(lively: Build) -> None:
     dead = lively(base=2, levels=1)
     for parameter in dead.parameters():
         parameter.fill_(-1.0)
+    for module in dead.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            module.running_mean.fill_(100.0)
     assert measure_reach(dead, 1) == Reach(2, 10, 10)
 
 
@@ -78,6 +82,7 @@ class Striped(nn.Module):
         (nn.Conv2d(1, 1, 3, padding=4, dilation=4), Reach(1, 4, 4)),
         (Striped(), Reach(1, 8, 8)),
         (nn.Sequential(nn.Conv2d(1, 2, 4, stride=4), nn.Upsample(scale_factor=4)), Reach(4, 4, 3)),
+        (nn.Sequential(nn.MaxPool2d((1, 2)), nn.Upsample(scale_factor=(1.0, 2.0))), Reach(2, 2, 1)),
         (nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear")), Reach(2, 2, 2)),
     ],
 )

@@ -214,6 +214,8 @@ CERTIFICATE = "precisions/fp32/certificate"
         (f"{CERTIFICATE}/mean_dp", -1e-9, "from 0 to 1"),
         (f"{CERTIFICATE}/tiles", 0, "from 1"),
         ("domain/quantiles", [0.0] * 6, "7 numbers"),
+        ("domain/quantiles", [0.0] * 6 + [10**400], "7 numbers"),
+        ("domain/quantiles", [0.0] * 6 + [float("nan")], "7 numbers"),
         ("domain/quantiles", [0.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0], "never fall"),
         ("domain/foreground_share", 1.1, "from 0 to 1"),
         ("provenance", [], "an object"),

@@ -322,6 +322,14 @@ def test_as_many_members_as_are_allowed(path: Path) -> None:
     assert len(open_package(path).contract.members) == 63
 
 
+def test_too_large_a_directory(path: Path) -> None:
+    names = [ZipInfo(f"{i}.txt") for i in range(5)]
+    for info in names:
+        info.comment = b"x" * 0xFFFF
+    write(path, ("dmn.json", CONTRACT), *MEMBERS.items(), *((info, b"") for info in names))
+    refused(path, OversizedMember, "lists 8 members in 32.... bytes")
+
+
 def test_a_directory_that_claims_the_64_bit_form(path: Path) -> None:
     write_valid(path)
     refused(
