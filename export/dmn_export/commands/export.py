@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from dmn_runtime.contract import Certificate
-from dmn_runtime.extras import require
 from dmn_runtime.package import Package
 
 
@@ -32,9 +31,6 @@ def command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing package.")] = False,
 ) -> None:
     """Turn a run into a certified package: one zip with network, contract and parity certificate."""
-    require(
-        "torch", "pydantic", "safetensors", "onnx", "onnxscript", "bioimageio.spec", to="export a network"
-    )
     from dmn_export.pipeline import Wishes, export_run
     from dmn_train.run import load_run
 
