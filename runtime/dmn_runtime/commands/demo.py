@@ -44,9 +44,7 @@ def command(
     _write_tiff(image, phantom.image, phantom.voxel_nm)
     _write_tiff(truth, phantom.mask, phantom.voxel_nm)
     typer.echo(f"made {image}: {_words(phantom)} ({perf_counter() - begin_s:.0f} s)")
-    options = Options(
-        package=DEMO_WORD, volume=str(image), output=segmentation, overwrite=True, check_seams=True
-    )
+    options = Options(package=DEMO_WORD, volume=str(image), output=segmentation, overwrite=True)
     report = run_watched(options)
     if report is None:
         raise UsageError(f"{segmentation} was not written: remove {output} and run again")
