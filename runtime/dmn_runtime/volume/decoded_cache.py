@@ -12,6 +12,9 @@ Key = TypeVar("Key", bound=Hashable)
 Array = NDArray[Any]
 
 CACHE_BYTES = 64 * 2**20
+"""Kept whatever is read."""
+CACHE_CAP_BYTES = 2**30
+"""Never exceeded, however large the slices are."""
 
 
 @final
@@ -22,9 +25,13 @@ class DecodedCache(Generic[Key]):
     with its own and comes back, so that threads share the work and no strip is decoded by two at once.
     """
 
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
-        """Keep at most `limit_bytes`; a larger array is handed on and not kept."""
+    def __init__(self, limit_bytes: int = CACHE_BYTES, cap_bytes: int = CACHE_CAP_BYTES) -> None:
+        """Keep at most `limit_bytes`, and once `make_room` asks for more at most `cap_bytes`.
+
+        A larger array is handed on and not kept.
+        """
         self._limit = limit_bytes
+        self._cap = cap_bytes
         self._held = 0
         self._kept: OrderedDict[Key, Array] = OrderedDict()
         self._pending: dict[Key, Future[Array]] = {}
@@ -34,6 +41,11 @@ class DecodedCache(Generic[Key]):
     def held_bytes(self) -> int:
         """Bytes of the arrays that are kept."""
         return self._held
+
+    def make_room(self, wanted_bytes: int) -> None:
+        """Raise the limit to `wanted_bytes`, or to the cap; it is never lowered."""
+        with self._lock:
+            self._limit = max(self._limit, min(wanted_bytes, self._cap))
 
     def each(self, keys: Iterable[Key], decode: Callable[[Key], Array]) -> Iterator[tuple[Key, Array]]:
         """Yield every key with its array, those that other threads are decoding last.

@@ -54,8 +54,10 @@ def open_volume(path: str | Path, *, voxel_nm: Spacing | None = None) -> Volume:
     text = str(path)
     if voxel_nm is not None:
         _check_spacing(voxel_nm)
-    file, inner = split_inner(text)
-    found = _find_format(file)
+    # A name may be too long, or a folder on the way closed to us, before any format is known.
+    with foreign_errors(text, "a volume"):
+        file, inner = split_inner(text)
+        found = _find_format(file)
     module = import_module(found.module)
     with foreign_errors(text, found.name):
         source: Source = module.open_source(file, inner)

@@ -17,7 +17,7 @@ from dmn_runtime.volume.png import png_layout, read_png
 from dmn_runtime.volume.positional import PositionalFile
 from dmn_runtime.volume.source import Source, VoxelType, accept_dtype
 from dmn_runtime.volume.tiff import TiffIndex, read_index, read_slices, refuse_inner
-from dmn_runtime.volume.tiff_stack import SegmentKey
+from dmn_runtime.volume.tiff_stack import SegmentGrid, SegmentKey, TiffStack, walk_bytes
 
 KIND_OF_SUFFIX = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG"}
 
@@ -108,6 +108,7 @@ def _describe(one: SliceFile) -> str:
 
 
 def _read(slices: list[SliceFile], region: Region, cache: DecodedCache[SegmentKey]) -> Voxels:
+    cache.make_room(walk_bytes(_grid(slices[0]), region, slices[0].dtype.itemsize))
     out: Voxels = np.empty(region.shape, slices[0].dtype)
     for target, z in zip(out, range(region.start[0], region.stop[0]), strict=True):
         one = slices[z]
@@ -119,6 +120,12 @@ def _read(slices: list[SliceFile], region: Region, cache: DecodedCache[SegmentKe
             with PositionalFile(one.path) as file:
                 target[...] = read_slices(file, one.index.slices, window, cache, z)[0]
     return out
+
+
+def _grid(one: SliceFile) -> SegmentGrid:
+    if one.index is not None and isinstance(one.index.slices, TiffStack):
+        return one.index.slices.grid
+    return SegmentGrid(one.shape, one.shape)
 
 
 def _cached_png(one: SliceFile, z: int, cache: DecodedCache[SegmentKey]) -> NDArray[np.generic]:

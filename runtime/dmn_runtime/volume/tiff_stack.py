@@ -73,6 +73,22 @@ class TiffStack:
     jpeg_tables: tuple[bytes | None, ...] = ()
 
 
+def walk_bytes(grid: SegmentGrid, region: Region, itemsize: int) -> int:
+    """Return what must be kept so that a walk over blocks decodes every segment once.
+
+    Blocks are read x fastest, then y, then z. Between two uses of a segment come at most the whole slices of
+    the slab, and once more the row of segments that two rows of blocks share, in the slices of the next slab.
+
+    Args:
+        grid: strips or tiles of every slice.
+        region: a block with its margins.
+        itemsize: bytes of a pixel.
+    """
+    edge = grid.segment[0]
+    row = (ceil_div(region.stop[1], edge) - region.start[1] // edge) * edge if grid.count > 1 else 0
+    return region.shape[0] * (grid.shape[0] + row) * grid.shape[1] * itemsize
+
+
 def read_segments(
     open_file: PositionalFile,
     stack: TiffStack,
@@ -89,6 +105,7 @@ def read_segments(
         cache: of decoded segments, shared by threads and files.
         file_number: tells the segments of several files apart in the cache.
     """
+    cache.make_room(walk_bytes(stack.grid, region, stack.dtype.itemsize))
     touched = tuple(stack.grid.covering(region))
     keys = ((file_number, z, i) for z in range(region.start[0], region.stop[0]) for i in touched)
 

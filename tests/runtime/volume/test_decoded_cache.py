@@ -1,6 +1,8 @@
 """The cache of decoded segments: bounded in bytes, each decoded once, errors reach everybody."""
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
 from threading import Event
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmn_runtime.geometry import Region, Triple
 from dmn_runtime.volume import decoded_cache
 from dmn_runtime.volume.decoded_cache import DecodedCache
+from dmn_runtime.volume.tiff_stack import SegmentGrid, walk_bytes
 
 
 def of(key: int) -> np.ndarray:
@@ -91,3 +95,58 @@ def test_an_error_reaches_those_who_wait_and_is_not_kept(monkeypatch: pytest.Mon
             cache.get(0, of)
         assert isinstance(first.exception(), ValueError)
     assert cache.get(0, of).tolist() == [0] * 10
+
+
+def test_room_is_made_up_to_the_cap_and_never_taken_back() -> None:
+    cache: DecodedCache[int] = DecodedCache(10, 30)
+    held = []
+    for wanted in (20, 10, 1000):
+        cache.make_room(wanted)
+        for key in range(5):
+            cache.get(key, of)
+        held.append(cache.held_bytes)
+    assert held == [20, 20, 30]
+
+
+def test_walk_bytes() -> None:
+    """Two slices of 100 x 50 px; rows 25 to 44 lie in strips 2 to 4 of 10 rows."""
+    region = Region((3, 25, 0), (5, 45, 20))
+    assert walk_bytes(SegmentGrid((100, 50), (10, 50)), region, 2) == 2 * (100 + 30) * 50 * 2
+    assert walk_bytes(SegmentGrid((100, 50), (100, 50)), region, 2) == 2 * 100 * 50 * 2
+
+
+def block_walk(shape: Triple, block: Triple, margin: Triple) -> Iterator[Region]:
+    """Yield what the runtime reads: blocks with their margin, x fastest, then y, then z."""
+    for corner in product(*(range(0, n, b) for n, b in zip(shape, block, strict=True))):
+        start = [max(c - m, 0) for c, m in zip(corner, margin, strict=True)]
+        stop = [min(c + b + m, n) for c, b, m, n in zip(corner, block, margin, shape, strict=True)]
+        yield Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+SMALL = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12))
+
+
+@given(
+    shape=SMALL,
+    segment=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    block=st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6)),
+    margin=st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
+)
+def test_a_walk_over_blocks_decodes_every_segment_once(
+    shape: Triple, segment: tuple[int, int], block: Triple, margin: Triple
+) -> None:
+    grid = SegmentGrid(shape[1:], segment)
+    cache: DecodedCache[tuple[int, int]] = DecodedCache(0)
+    decoded: list[tuple[int, int]] = []
+
+    def decode(key: tuple[int, int]) -> np.ndarray:
+        decoded.append(key)
+        top, left = grid.origin(key[1])
+        return np.zeros((min(segment[0], shape[1] - top), min(segment[1], shape[2] - left)), np.uint8)
+
+    for region in block_walk(shape, block, margin):
+        cache.make_room(walk_bytes(grid, region, 1))
+        keys = product(range(region.start[0], region.stop[0]), tuple(grid.covering(region)))
+        for _ in cache.each(keys, decode):
+            pass
+    assert sorted(decoded) == list(product(range(shape[0]), range(grid.count)))

@@ -18,6 +18,33 @@ def test_missing_file(tmp_path: Path) -> None:
         open_volume(tmp_path / "a.tif")
 
 
+def test_too_long_a_name(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 300)
+    with pytest.raises(VolumeError) as caught:
+        open_volume(path)
+    assert str(caught.value).startswith(f"{path} cannot be read as a volume (OSError: ")
+    with pytest.raises(VolumeError, match="cannot be read as a volume"):
+        open_volume(f"{path}::raw")
+
+
+def test_a_loop_of_links(tmp_path: Path) -> None:
+    loop = tmp_path / "a.tif"
+    loop.symlink_to(loop)
+    with pytest.raises(VolumeError, match=r"a\.tif (does not exist: check the path|cannot be read)"):
+        open_volume(loop)
+
+
+def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patched, as the superuser may open every folder."""
+
+    def closed(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(VolumeError, match=r"a\.tif cannot be read as a volume \(PermissionError: "):
+        open_volume(tmp_path / "a.tif")
+
+
 def test_unknown_suffix(tmp_path: Path) -> None:
     (tmp_path / "a.nd2").touch()
     with pytest.raises(VolumeError) as caught:

@@ -8,9 +8,13 @@ import tifffile
 from PIL import Image
 
 from dmn_runtime.errors import VolumeError
-from dmn_runtime.geometry import whole
+from dmn_runtime.geometry import Region, whole
+from dmn_runtime.volume import slices
+from dmn_runtime.volume.decoded_cache import DecodedCache
 from dmn_runtime.volume.natural_order import natural_key
 from dmn_runtime.volume.open import open_volume
+from dmn_runtime.volume.png import read_png
+from dmn_runtime.volume.tiff_stack import SegmentKey
 
 IMAGE = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
 
@@ -128,3 +132,30 @@ def test_voxel_size_of_imagej_slices(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / name, IMAGE, imagej=True, resolution=(0.25, 0.2), metadata=metadata)
     with open_volume(tmp_path) as volume:
         assert volume.voxel_nm == pytest.approx((40, 5, 4))
+
+
+@pytest.mark.parametrize(("limit", "cap", "decodes"), [(0, 10**6, 6), (0, 0, 20), (10**6, 10**6, 6)])
+def test_slices_larger_than_the_budget_are_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, cap: int, decodes: int
+) -> None:
+    """Slabs of 4 slices with one of context, 2 blocks each: 5 + 5 slices of the 6, twice, if none is kept."""
+    for number in range(6):
+        Image.fromarray(IMAGE + number).save(tmp_path / f"s{number}.png")
+    decoded: list[str] = []
+
+    def counted(path: Path) -> np.ndarray:
+        decoded.append(path.name)
+        return read_png(path)
+
+    def tiny() -> DecodedCache[SegmentKey]:
+        return DecodedCache(limit, cap)
+
+    monkeypatch.setattr(slices, "read_png", counted)
+    monkeypatch.setattr(slices, "DecodedCache", tiny)
+    with open_volume(tmp_path) as volume:
+        for z in ((0, 5), (1, 6)):
+            for x in ((0, 12), (8, 20)):
+                region = Region((z[0], 0, x[0]), (z[1], 12, x[1]))
+                expected = np.stack([IMAGE + n for n in range(*z)])[:, :, x[0] : x[1]]
+                np.testing.assert_array_equal(volume.read(region), expected)
+    assert len(decoded) == decodes
