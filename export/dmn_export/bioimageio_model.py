@@ -21,17 +21,15 @@ from bioimageio.spec import (
 )
 
 from dmn_export.onnx_export import INPUT_NAME, OPSET
-from dmn_export.test_tensors import SCALE_RANGE_EPS
 from dmn_runtime.contract import Contract
 from dmn_runtime.errors import InvalidField
 from dmn_runtime.geometry import round_up
+from dmn_runtime.selftest import SCALE_RANGE_EPS, TEST_INPUT_MEMBER, TEST_OUTPUT_MEMBER
 
 DESCRIPTION_MEMBER = "bioimageio.yaml"
 WEIGHTS_MEMBER = "weights.onnx"
 README_MEMBER = "README.md"
 COVER_MEMBER = "cover.png"
-TEST_INPUT_MEMBER = "test_input.npy"
-TEST_OUTPUT_MEMBER = "test_output.npy"
 OUTPUT_NAME = "probability"
 
 _UNET = {

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from dmn_export.bioimageio_model import (
     COVER_MEMBER,
     README_MEMBER,
-    TEST_INPUT_MEMBER,
-    TEST_OUTPUT_MEMBER,
     WEIGHTS_MEMBER,
     build_members,
     describe,
@@ -42,6 +40,7 @@ from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.errors import UsageError
 from dmn_runtime.geometry import round_up
 from dmn_runtime.package import Package
+from dmn_runtime.selftest import TEST_INPUT_MEMBER, TEST_OUTPUT_MEMBER
 from dmn_train.run import RUN_JSON, Run, parity_tiles
 
 PARITY_TILES = 8
@@ -92,7 +91,7 @@ def _contract(run: Run, wishes: Wishes, threshold: float, reach: Reach, certific
     return Contract(
         name=name,
         description=wishes.description or run.description or f"{name}, trained with {run.method}",
-        classes=("mitochondrion",),
+        classes=(run.class_name,),
         in_channels=run.spec.in_channels,
         context_slices=run.spec.context_slices,
         stride_px=reach.stride_px,

@@ -1,7 +1,7 @@
 """The test input and output that travel in a package, in the terms of bioimage.io.
 
 The input is a grey image as a microscope gives it, the output a probability; what lies between is the
-preprocessing that the package declares, repeated here in NumPy.
+preprocessing that the package declares, as the runtime's self-test repeats it.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,7 @@ from dmn_export.certify import probability, run_onnx
 from dmn_runtime.contract import Normalisation
 from dmn_runtime.errors import CertificateError
 from dmn_runtime.phantom import make_phantom
-
-SCALE_RANGE_EPS = 1e-6
-"""The default of bioimage.io's scale_range."""
+from dmn_runtime.selftest import declared_input
 
 LEAST_PEAK = 0.01
 """A test output that never reaches this probability tests nothing."""
@@ -42,7 +40,8 @@ def make_test_tensors(onnx_file: bytes, image: NDArray[np.uint8], rule: Normalis
     Raises:
         CertificateError: the network sees next to nothing in the image, so that nothing would be tested.
     """
-    output = probability(run_onnx(onnx_file, bioimageio_normalised(image, rule))).astype(np.float32)
+    tensor = declared_input(image.astype(np.float32), rule)
+    output = probability(run_onnx(onnx_file, tensor)).astype(np.float32)
     peak = float(output.max())
     # Asked the positive way round, so that NaN fails.
     if peak >= LEAST_PEAK:
@@ -51,19 +50,6 @@ def make_test_tensors(onnx_file: bytes, image: NDArray[np.uint8], rule: Normalis
         f"the network gives a probability of at most {peak:.2g} on the test image, wanted {LEAST_PEAK:g} "
         "somewhere: train it longer, or choose the other --test-input"
     )
-
-
-def bioimageio_normalised(image: NDArray[np.uint8], rule: Normalisation) -> NDArray[np.float32]:
-    """Normalise one image as the package's declared preprocessing does: scale_range, scale_linear, clip.
-
-    It differs from `dmn_runtime.normalise` in where the percentiles come from (this image, interpolated,
-    instead of a sample of the whole volume), which is all that bioimage.io can express.
-    """
-    grey = image.astype(np.float32)
-    low, high = np.percentile(grey, [rule.low_percent, rule.high_percent])
-    scaled = 2.0 * (grey - low) / (high - low + SCALE_RANGE_EPS) - 1.0
-    clipped: NDArray[np.float32] = np.clip(scaled, -rule.clip, rule.clip).astype(np.float32)
-    return clipped
 
 
 def cover_png(tensors: TestTensors) -> bytes:

@@ -20,7 +20,8 @@ TEST_INPUT_MEMBER = "test_input.npy"
 TEST_OUTPUT_MEMBER = "test_output.npy"
 TIMED_EDGE_PX = 512
 TIMED_S = 1.0
-_SCALE_RANGE_EPS = 1e-6  # of bioimage.io's scale_range, which the test output was made with
+SCALE_RANGE_EPS = 1e-6
+"""The default of bioimage.io's scale_range, which the test output is made with."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ def run_test_tile(package: Package) -> SelfTest:
 def declared_input(grey: NDArray[np.float32], rule: Normalisation) -> NDArray[np.float32]:
     """Return a test image (nchw, grey values) as network input, by the preprocessing of bioimageio.yaml.
 
-    It differs from `dmn_runtime.normalise` in where the percentiles come from: this image, interpolated.
+    That is scale_range, scale_linear, clip. It differs from `dmn_runtime.normalise` in where the percentiles
+    come from (this image, interpolated, instead of a sample of the whole volume), which is all that
+    bioimage.io can express.
     """
     low, high = np.percentile(grey, [rule.low_percent, rule.high_percent])
-    scaled = 2.0 * (grey - low) / (high - low + _SCALE_RANGE_EPS) - 1.0
+    scaled = 2.0 * (grey - low) / (high - low + SCALE_RANGE_EPS) - 1.0
     clipped: NDArray[np.float32] = np.clip(scaled, -rule.clip, rule.clip).astype(np.float32)
     return clipped
 

@@ -13,7 +13,6 @@ from PIL import Image
 from dmn_export.bioimageio_model import describe, plain_name
 from dmn_export.test_tensors import (
     TestTensors,
-    bioimageio_normalised,
     cover_png,
     grey_from_tile,
     make_test_tensors,
@@ -84,15 +83,6 @@ def test_names_are_spelt_as_bioimageio_allows(name: str, plain: str) -> None:
 
 
 # The test tensors
-
-
-def test_normalisation_is_that_of_scale_range_scale_linear_and_clip() -> None:
-    image = np.arange(101, dtype=np.uint8).reshape(1, 1, 1, 101)
-    found = bioimageio_normalised(image, Normalisation(low_percent=10.0, high_percent=90.0, clip=1.2))
-    np.testing.assert_allclose(
-        found[0, 0, 0, [0, 1, 10, 50, 90, 100]], [-1.2, -1.2, -1.0, 0.0, 1.0, 1.2], atol=1e-6
-    )
-    assert found.dtype == np.float32
 
 
 def test_a_tile_becomes_grey_values_from_clip_to_clip() -> None:

@@ -18,6 +18,7 @@ from dmn_export.test_tensors import phantom_image
 from dmn_runtime.cli import main
 from dmn_runtime.errors import CertificateError, OutputError, RunError, UsageError
 from dmn_runtime.package import Package, open_package
+from dmn_runtime.selftest import run_test_tile
 from dmn_train.run import Run, load_run
 
 
@@ -47,6 +48,18 @@ def run(run_folder: Path) -> Run:
 def array(package: Package, member: str) -> np.ndarray:
     loaded: np.ndarray = np.load(io.BytesIO(package.read_member(member)), allow_pickle=False)
     return loaded
+
+
+def test_the_runtime_gives_the_test_output_again(package: Package) -> None:
+    assert run_test_tile(package).max_dp <= 1e-4
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_class_is_called_as_in_the_recipe(package: Package, run: Run, tmp_path: Path) -> None:
+    assert package.contract.classes == ("mitochondrion",)
+    other = export_run(replace(run, class_name="synaptic vesicle"), tmp_path / "other.zip", Wishes())
+    assert other.contract.classes == ("synaptic vesicle",)
+    assert b"synaptic_vesicle" in other.read_member("bioimageio.yaml")
 
 
 def test_the_contract_holds_what_was_measured_and_what_the_run_knows(package: Package, run: Run) -> None:

@@ -1,7 +1,12 @@
 """Curves are appended, and cut back to the checkpoint on resuming."""
 
+import errno
+import os
 from pathlib import Path
 
+import pytest
+
+from dmn_runtime.errors import OutputError
 from dmn_train.curves import CsvCurves, ManyCurves, TensorBoardCurves
 
 
@@ -25,3 +30,21 @@ def test_tensorboard_events_are_written_beside(tmp_path: Path) -> None:
     assert (tmp_path / "c.csv").read_text().endswith("1,loss,0.5\n")
     (events,) = (tmp_path / "tb").iterdir()
     assert b"loss" in events.read_bytes()
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    csv, events = CsvCurves(tmp_path / "c.csv", done=0), TensorBoardCurves(tmp_path / "tb", done=0)
+    with monkeypatch.context() as full:
+        full.setattr(csv._file, "write", fail, raising=False)
+        full.setattr(csv._file, "close", fail, raising=False)
+        full.setattr(events._writer, "add_scalar", fail)
+        full.setattr(events._writer, "close", fail)
+        for curves, name in ((csv, "c.csv"), (events, "tb")):
+            with pytest.raises(OutputError, match=rf"{name} cannot be written \(No space left on device\)"):
+                curves.add(1, {"loss": 0.5})
+            with pytest.raises(OutputError, match=rf"{name} cannot be written \(No space left on device\)"):
+                curves.close()
+    ManyCurves((csv, events)).close()

@@ -1,9 +1,13 @@
 """Files are whole or absent."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
+from dmn_runtime.errors import OutputError
 from dmn_train.files import file_sha256, write_json, write_text, write_whole
 
 
@@ -15,10 +19,32 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -
         partial.write_text("half")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match=r"a\.txt cannot be written \(disk full\): free space"):
         write_whole(path, fail)
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
+        (OSError("encoder error -2"), "encoder error -2"),
+        (SafetensorError("I/O error: File too large"), "I/O error: File too large"),
+    ],
+)
+def test_a_full_disk_is_one_sentence(tmp_path: Path, fault: Exception, said: str) -> None:
+    path = tmp_path / "a.bin"
+
+    def fail(_: Path) -> None:
+        raise fault
+
+    with pytest.raises(OutputError) as caught:
+        write_whole(path, fail)
+    assert str(caught.value) == (
+        f"{path} cannot be written ({said}): free space or lift the limit, then run again, "
+        "with --resume if the run had begun"
+    )
 
 
 def test_json_holds_no_nan(tmp_path: Path) -> None:

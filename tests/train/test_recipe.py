@@ -34,7 +34,13 @@ def test_defaults_are_filled_in_and_read_back() -> None:
     assert recipe.network.spec == NetworkSpec(base=8, levels=3, context_slices=0)
     assert recipe.data.source.voxel_nm == (5.0, 5.0, 5.0)
     assert (recipe.loop.steps, recipe.loop.batch, recipe.optimiser.schedule) == (2000, 8, "cosine")
+    assert recipe.class_name == "mitochondrion"
     assert parse_recipe(recipe.as_json(), "r") == recipe
+
+
+@pytest.mark.parametrize("name", ["x", "synaptic vesicle", "Zellkern µ", "x" * 60])
+def test_the_class_may_be_called_anything_short(name: str) -> None:
+    assert parse_recipe(changed("class_name", name), "r").class_name == name
 
 
 def test_a_named_network_takes_context_slices() -> None:
@@ -83,6 +89,16 @@ def test_a_named_network_takes_context_slices() -> None:
         ),
         ("augment.warp", 1.5, "r: augment.warp is 1.5, wanted less than or equal to 1"),
         ("name", "a b", "r: name: 'a b' names no file, wanted letters, digits, dots, dashes and underscores"),
+        *(
+            (
+                "class_name",
+                name,
+                f"r: class_name: {name!r} names no class, wanted 1 to 60 printable characters without spaces "
+                "around them",
+            )
+            for name in ("", " ", "cell ", "a\nb", "x" * 61)
+        ),
+        ("class_name", 3, "r: class_name is 3, wanted a valid string"),
     ],
 )
 def test_one_sentence_for_each_fault(path: str, value: Any, sentence: str) -> None:

@@ -59,6 +59,15 @@ def test_everything_comes_back(run_folder: Path, placed: Placed) -> None:
     assert (run.facts["device"], run.facts["precision"]) == ("cpu", "32-true")
 
 
+def test_the_class_comes_back_and_is_mitochondrion_where_an_older_run_says_none(
+    placed: Placed, tmp_path: Path
+) -> None:
+    train(placed("loop.steps=1", "class_name=nucleus"), tmp_path / "run")
+    assert load_run(tmp_path / "run").class_name == "nucleus"
+    edited(tmp_path / "run", lambda facts: facts["recipe"].pop("class_name"))
+    assert load_run(tmp_path / "run").class_name == "mitochondrion"
+
+
 def test_the_network_comes_back_in_eval_mode_on_the_cpu(run_folder: Path) -> None:
     network = load_run(run_folder).network()
     assert not network.training

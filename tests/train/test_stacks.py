@@ -8,6 +8,8 @@ import pytest
 import tifffile
 
 from dmn_runtime.errors import RecipeError, VolumeError
+from dmn_runtime.evaluation import read_mask
+from dmn_runtime.metrics import NEGATIVE, POSITIVE
 from dmn_runtime.normalise import IntensityMap, histogram
 from dmn_runtime.volume.open import open_volume
 from dmn_train.recipe import PlacedRecipe, load_recipe, parse_recipe
@@ -62,6 +64,21 @@ def test_unlabelled_and_invalid_voxels_stay_unlabelled(placed: Placed, folder: P
     assert list(zip(*np.nonzero(stack.mask == 255), strict=True)) == [(0, 0, 0), (1, 1, 1)]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_mask_of_0_and_255_is_the_same_as_one_of_0_and_1(
+    placed: Placed, folder: Path, dtype: type[np.integer]
+) -> None:
+    (usual,) = load_material(placed()).train
+    mask = tifffile.imread(folder / "mask.tif").astype(dtype)
+    tifffile.imwrite(folder / "mask.tif", mask * dtype(255))
+    with open_volume(folder / "mask.tif") as volume:
+        classes = read_mask(volume, "auto").classes
+    assert (classes[0], classes[255]) == (NEGATIVE, POSITIVE)
+    (stack,) = load_material(placed()).train
+    np.testing.assert_array_equal(stack.mask, usual.mask)
+    assert stack.mask.max() == 1
+
+
 def test_a_target_is_measured_and_matched(placed: Placed, folder: Path) -> None:
     image = tifffile.imread(folder / "image.tif")
     tifffile.imwrite(folder / "target.tif", 255 - image // 2)
@@ -108,13 +125,11 @@ def test_the_domain_holds_unclipped_quantiles_and_the_foreground_share(placed: P
 
 def test_faults_of_the_data_are_one_sentence(placed: Placed, folder: Path) -> None:
     mask = tifffile.imread(folder / "mask.tif")
-    tifffile.imwrite(folder / "mask.tif", mask * 255)
-    with pytest.raises(
-        VolumeError, match=r"mask\.tif holds the values 0, 255, wanted a mask with 0 = background"
-    ):
-        load_material(placed())
     tifffile.imwrite(folder / "mask.tif", mask * 3)
-    with pytest.raises(VolumeError, match=r"mask\.tif holds the values 0, 3, wanted a mask"):
+    with pytest.raises(VolumeError, match=r"mask\.tif holds the values 0, 3, wanted .* alone: convert it"):
+        load_material(placed())
+    tifffile.imwrite(folder / "mask.tif", mask * 0)
+    with pytest.raises(VolumeError, match=r"image\.tif has no foreground to train on: check mask"):
         load_material(placed())
     tifffile.imwrite(folder / "mask.tif", mask[:, :50])
     with pytest.raises(

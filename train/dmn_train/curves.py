@@ -1,11 +1,14 @@
-"""Curves of a run: `curves.csv`, one line a value (step,name,value), and TensorBoard events if wanted."""
+"""Curves of a run: `curves.csv`, one line a value (step,name,value), and TensorBoard events if wanted.
+
+Every write may raise OutputError: the disk is full, or the system forbids it otherwise.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dmn_train.files import write_text
+from dmn_train.files import translate_write_errors, write_text
 
 HEADER = "step,name,value"
 
@@ -29,16 +32,20 @@ class CsvCurves:
         """Open `path`, keeping the lines of steps up to `done`."""
         kept = [line for line in _lines(path) if int(line.partition(",")[0]) <= done]
         write_text(path, "\n".join([HEADER, *kept]) + "\n")
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._path = path
+        with translate_write_errors(path):
+            self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Append named values of `step`."""
-        for name, value in values.items():
-            self._file.write(f"{step},{name},{value:.6g}\n")
+        with translate_write_errors(self._path):
+            for name, value in values.items():
+                self._file.write(f"{step},{name},{value:.6g}\n")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with translate_write_errors(self._path):
+            self._file.close()
 
 
 class TensorBoardCurves:
@@ -48,16 +55,20 @@ class TensorBoardCurves:
         """Write events into `folder`; those after step `done` are taken back."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
+        self._folder = folder
+        with translate_write_errors(folder):
+            self._writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Append named values of `step`."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with translate_write_errors(self._folder):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close the event file."""
-        self._writer.close()
+        with translate_write_errors(self._folder):
+            self._writer.close()
 
 
 @dataclass(frozen=True)

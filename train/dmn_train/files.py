@@ -1,22 +1,49 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Files that are whole or absent: written beside their place, then renamed; a full disk is one sentence."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from dmn_runtime.errors import OutputError
+
 HASH_CHUNK = 1 << 20
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a sibling of `path`, then move it to `path` in one step."""
-    partial = path.with_name(f"{path.name}.partial")
+@contextmanager
+def translate_write_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing `path` into an OutputError.
+
+    Raises:
+        OutputError: says what the system said and what to do.
+    """
     try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by an error of its own
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        raise OutputError(
+            f"{path} cannot be written ({said}): free space or lift the limit, then run again, "
+            "with --resume if the run had begun"
+        ) from error
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a sibling of `path`, then move it to `path` in one step.
+
+    Raises:
+        OutputError: the disk is full, or the system forbids it otherwise.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    with translate_write_errors(path):
+        try:
+            write(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from dmn_runtime.contract import Normalisation
 from dmn_runtime.errors import RecipeError
 from dmn_train.networks.sizes import SIZES, NetworkSpec
 
+MOST_CLASS_NAME_CHARS = 60
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -202,6 +203,7 @@ class Recipe(Section):
 
     name: str
     description: str = ""
+    class_name: str = "mitochondrion"
     working_voxel_nm: Positive | None = None
     network: NetworkSection
     data: DataSection
@@ -218,6 +220,16 @@ class Recipe(Section):
     def _fit_for_a_file(cls, name: str) -> str:
         if not FILE_NAME.fullmatch(name):
             raise ValueError(f"{name!r} names no file, wanted letters, digits, dots, dashes and underscores")
+        return name
+
+    @field_validator("class_name")
+    @classmethod
+    def _fit_for_a_package(cls, name: str) -> str:
+        if not 1 <= len(name) <= MOST_CLASS_NAME_CHARS or not name.isprintable() or name != name.strip():
+            raise ValueError(
+                f"{name!r} names no class, wanted 1 to {MOST_CLASS_NAME_CHARS} printable characters "
+                "without spaces around them"
+            )
         return name
 
     @model_validator(mode="after")

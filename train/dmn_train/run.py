@@ -43,6 +43,7 @@ class Run:
         folder: the run folder.
         name: the recipe's name.
         description: the recipe's, one sentence or empty.
+        class_name: what the foreground is, as the recipe has it.
         method: name of the training method.
         spec: the network's facts.
         voxel_nm: voxel size of the training domain's raw data, zyx.
@@ -57,6 +58,7 @@ class Run:
     folder: Path
     name: str
     description: str
+    class_name: str
     method: str
     spec: NetworkSpec
     voxel_nm: Spacing
@@ -120,6 +122,7 @@ def _run_from(folder: Path, facts: dict[str, Any]) -> Run:
         folder=folder,
         name=recipe.name,
         description=recipe.description,
+        class_name=recipe.class_name,
         method=facts["method"],
         spec=NetworkSpec(**facts["network"]),
         voxel_nm=(z_nm, y_nm, x_nm),

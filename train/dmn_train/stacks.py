@@ -266,13 +266,14 @@ def _phantom(section: PhantomSection, index: int, seed: int, train: bool) -> _Ra
 
 def _checked_mask(labels: Grey, image: Grey) -> NDArray[np.uint8]:
     _same_shape(labels, image)
-    found = np.unique(labels.voxels)
-    wrong = [int(value) for value in found if value not in (BACKGROUND, FOREGROUND, UNLABELLED)]
-    if wrong or FOREGROUND not in found:
+    found = {int(value) for value in np.unique(labels.voxels)}
+    if not found <= {BACKGROUND, FOREGROUND, UNLABELLED}:
         raise VolumeError(
-            f"{labels.name} holds the values {', '.join(str(int(v)) for v in found[:6])}, wanted a mask with "
-            f"0 = background, 1 = foreground and, where nothing is known, 255"
+            f"{labels.name} holds the values {', '.join(map(str, sorted(found)[:6]))}, wanted 0 = background "
+            "with 1 = foreground and 255 = unlabelled, or 0 with 255 = foreground alone: convert it"
         )
+    if found <= {BACKGROUND, UNLABELLED}:  # as `dmn_runtime.evaluation.read_mask` understands such a mask
+        return np.where(labels.voxels == UNLABELLED, FOREGROUND, BACKGROUND).astype(np.uint8)
     return labels.voxels.astype(np.uint8)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from dmn_runtime.geometry import round_up
 from dmn_train.data import cut_window
-from dmn_train.files import write_whole
+from dmn_train.files import translate_write_errors, write_whole
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.stacks import FOREGROUND, UNLABELLED, Stack
 
@@ -55,8 +55,13 @@ def validation_iou(network: nn.Module, spec: NetworkSpec, stacks: Sequence[Stack
 def write_overlays(
     folder: Path, network: nn.Module, spec: NetworkSpec, stacks: Sequence[Stack], threshold: float, count: int
 ) -> None:
-    """Write `count` slices as PNG with the outlines of truth (green) and prediction (magenta)."""
-    folder.mkdir(exist_ok=True)
+    """Write `count` slices as PNG with the outlines of truth (green) and prediction (magenta).
+
+    Raises:
+        OutputError: the disk is full, or the system forbids writing otherwise.
+    """
+    with translate_write_errors(folder):
+        folder.mkdir(exist_ok=True)
     network.eval()
     for index in range(count):
         stack = stacks[index * len(stacks) // count]

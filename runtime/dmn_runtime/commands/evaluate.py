@@ -50,7 +50,9 @@ def command(
             show_default=False,
         ),
     ] = None,
-    bootstrap: Annotated[int, typer.Option(help="Resamples behind each 95 % interval; 0 for none.")] = 1000,
+    bootstrap: Annotated[
+        int, typer.Option(max=100_000, help="Resamples behind each 95 % interval; 0 for none.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:

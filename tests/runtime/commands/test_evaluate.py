@@ -152,6 +152,12 @@ def test_bad_options_are_one_sentence(write, capsys, option, words):
     assert err.count("\n") == 1
 
 
+def test_more_resamples_than_anybody_waits_for_are_refused(write, capsys):
+    status, _, err = run(capsys, write("p.tif", TRUTH), write("m.tif", TRUTH), "--bootstrap", "100001")
+    assert status == 2
+    assert "'--bootstrap': Input should be less than or equal to 100000" in err
+
+
 def test_missing_files_are_one_sentence(write, tmp_path, capsys):
     status, _, err = run(capsys, str(tmp_path / "none.tif"), write("m.tif", TRUTH))
     assert (status, err.count("\n")) == (2, 1)

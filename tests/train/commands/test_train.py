@@ -1,9 +1,16 @@
 """`dmn train` from the outside."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+from PIL import Image
+from safetensors import SafetensorError
 
+import dmn_train.checkpoint
+import dmn_train.loop
 from dmn_runtime.cli import main
 from dmn_runtime.errors import EXIT_USER_ERROR
 from dmn_train.run import load_run
@@ -59,3 +66,51 @@ def test_faults_are_one_sentence_and_status_2(folder: Path, capsys: pytest.Captu
     assert main(["train", recipe, "-o", run]) == EXIT_USER_ERROR
     assert capsys.readouterr().err.count("\n") == 1
     assert not Path(run).exists()
+
+
+def refuse_tensors(*_: object) -> NoReturn:
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def refuse_picture(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def refuse_run_json(path: Path, *args: Any, **kwargs: Any) -> int:
+    if path.name == "run.json.partial":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return path.write_bytes(args[0].encode())
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "refusal", "file"),
+    [
+        (dmn_train.checkpoint, "save_file", refuse_tensors, "checkpoint.safetensors"),
+        (dmn_train.loop, "save_file", refuse_tensors, "weights.safetensors"),
+        (Image.Image, "save", refuse_picture, "overlays/0-image-z0000.png"),
+        (Path, "write_text", refuse_run_json, "run.json"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_run_that_met_a_full_disk_says_so_and_goes_on_afterwards(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    place: object,
+    name: str,
+    refusal: object,
+    file: str,
+) -> None:
+    recipe, run = str(folder / "recipe.toml"), folder / "run"
+    with monkeypatch.context() as full:
+        full.setattr(place, name, refusal)
+        assert main(["train", recipe, "-o", str(run)]) == EXIT_USER_ERROR
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"dmn train: {run / file} cannot be written (")
+    assert "No space left on device" in last
+    assert last.endswith(
+        "): free space or lift the limit, then run again, with --resume if the run had begun"
+    )
+    assert not list(run.rglob("*.partial"))
+    assert main(["train", recipe, "-o", str(run), "--resume"]) == 0
+    assert load_run(run).facts["steps"] == 6
