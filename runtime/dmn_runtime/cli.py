@@ -79,11 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
     except DmnError as error:
         typer.echo(f"{name}: {error}", err=True)
         return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        typer.echo(f"{name}: interrupted", err=True)
-        return EXIT_INTERRUPTED
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if status == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this status, without a word
+            typer.echo(f"{name}: interrupted", err=True)
+        return status
     return 0
 
 

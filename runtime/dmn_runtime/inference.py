@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 from time import perf_counter
 
@@ -20,12 +21,14 @@ from dmn_runtime.package import open_package, resolve_package
 from dmn_runtime.plan import Block
 from dmn_runtime.preview import SliceStatistics, write_volume_preview
 from dmn_runtime.report import Report, write_report
-from dmn_runtime.run_report import Tally, make_report, preview_path, report_path
+from dmn_runtime.run_report import Tally, make_report, preview_path, report_path, require_same_run
 from dmn_runtime.seams import SeamCheck
 from dmn_runtime.setup import Options, Setup, drift_of, ledger_header, refuse_input_as_output, set_up
 from dmn_runtime.sink.base import Sink
-from dmn_runtime.sink.ledger import Ledger, block_crc
-from dmn_runtime.sink.open import Start, discard_partial, open_sink, prepare_output
+from dmn_runtime.sink.disk import discard_partial, translate_os_errors
+from dmn_runtime.sink.ledger import Ledger, LedgerHeader, block_crc
+from dmn_runtime.sink.lock import output_lock
+from dmn_runtime.sink.open import Start, check_folder, open_sink, prepare_output
 from dmn_runtime.sink.paths import OutputKind, output_kind, probability_path
 from dmn_runtime.source import read_working
 from dmn_runtime.stream import Clock, Steps, run_stream, threads_for
@@ -57,22 +60,29 @@ def infer(options: Options, watch: Watch) -> Report | None:
         KeyboardInterrupt: the run was stopped.
     """
     started, begin_s = datetime.now(UTC), perf_counter()
+    check_folder(options.output)
     refuse_input_as_output(options)
     package = open_package(resolve_package(options.package))
-    with open_volume(options.volume, voxel_nm=options.voxel_nm) as volume:
+    with output_lock(options.output), open_volume(options.volume, voxel_nm=options.voxel_nm) as volume:
         setup = set_up(options, package, volume)
         start = prepare_output(options.output, overwrite=options.overwrite, resume=options.resume)
+        fingerprint = volume.fingerprint()
         if start is Start.COMPLETE:
+            require_same_run(report_path(options.output), setup, fingerprint)
             watch.say(f"{options.output} is complete already")
             return None
         drift = _warn(watch, drift_of(setup))
-        run = _Run(setup, watch, begin_s)
-        run.execute(start)
-        statistics = _statistics_of(setup) if run.resumed else run.statistics
-        drift += _warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
-        _write_preview(setup, statistics)
-        report = make_report(setup, run.tally(started, statistics.foreground_share, drift))
-        write_report(report_path(options.output), report)
+        run = _Run(setup, fingerprint, watch, begin_s)
+        try:
+            with run.executed(start) as ledger:
+                statistics = _statistics_of(setup) if run.resumed else run.statistics
+                drift += _warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
+                _write_preview(setup, statistics)
+                report = make_report(setup, run.tally(started, statistics.foreground_share, drift))
+                write_report(report_path(options.output), report)
+                ledger.remove()
+        finally:
+            run.engine.close()
     return report
 
 
@@ -86,12 +96,12 @@ def _warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
 class _Run:
     """The stream of one run, between an opened ledger and a finished output."""
 
-    def __init__(self, setup: Setup, watch: Watch, begin_s: float) -> None:
+    def __init__(self, setup: Setup, fingerprint: str, watch: Watch, begin_s: float) -> None:
         self.setup = setup
+        self.fingerprint = fingerprint
         self.clock = Clock()
         self.watch = watch
         self.begin_s = begin_s
-        self.fingerprint = setup.volume.fingerprint()
         self.first_tile_s: float | None = None
         self.resumed = False
         self.statistics = SliceStatistics(setup.plan.output_shape)
@@ -102,40 +112,58 @@ class _Run:
             setup.intensity.table(setup.volume.dtype),
             setup.plan.footprint,
         )
-        self.seams = (
-            SeamCheck(setup.plan, self.engine, self._read_region) if setup.options.check_seams else None
-        )
+        self.seams: SeamCheck | None = None
         self._lock = threading.Lock()
 
-    def execute(self, start: Start) -> None:
-        """Write every block that is not yet finished, then finish the output."""
-        plan = self.setup.plan
-        with _opened(self.setup, start, self.fingerprint) as (sink, ledger):
-            self.resumed = bool(ledger.done)
-            todo = [index for index in range(len(plan)) if index not in ledger.done]
-            self.watch.begin(sum(plan.block_at(index).output.size for index in todo))
-            steps = Steps(self._read, lambda block, p: self._write(block, p, sink, ledger), self._advance)
-            try:
-                run_stream(plan, todo, self.engine, steps, threads_for(self.setup.workers), self.clock)
-            except BaseException as error:
-                # An OutputError says so itself.
-                if ledger.has_blocks and not isinstance(error, OutputError):
-                    self.watch.say(
-                        f"finished blocks of {self.setup.options.output} are kept: run again with --resume"
-                    )
-                raise
-            with self.clock.stage("write"):
-                sink.finish()
-            ledger.remove()
+    @contextmanager
+    def executed(self, start: Start) -> Iterator[Ledger]:
+        """Finish the output and give its ledger, which is to be removed once all beside the output stands.
+
+        Until then an interrupted run can be resumed, if only for its report.
+        """
+        header = ledger_header(self.setup, self.fingerprint, self.engine.description)
+        if start is Start.UNREPORTED:
+            ledger = Ledger.resume(self.setup.options.output, header)
+            self.resumed = True
+        else:
+            with _opened(self.setup, start, header) as (sink, ledger):
+                self._stream(sink, ledger)
+                _remove_old_report(self.setup.options.output)
+                with self.clock.stage("write"):
+                    sink.finish()
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    def _stream(self, sink: Sink, ledger: Ledger) -> None:
+        """Write every block that is not yet finished."""
+        options, plan = self.setup.options, self.setup.plan
+        self.resumed = bool(ledger.done)
+        todo = [index for index in range(len(plan)) if index not in ledger.done]
+        if options.check_seams:
+            self.seams = SeamCheck(plan, todo, self.engine, self._read_again)
+        finished = sum(plan.block_at(index).output.size for index in ledger.done)
+        self.watch.begin(prod(plan.output_shape) - finished)
+        steps = Steps(self._read, lambda block, p: self._write(block, p, sink, ledger), self._advance)
+        try:
+            run_stream(plan, todo, self.engine, steps, threads_for(self.setup.workers), self.clock)
+        except BaseException as error:
+            if ledger.has_blocks and not isinstance(error, OutputError):  # which says so itself
+                self.watch.say(f"finished blocks of {options.output} are kept: run again with --resume")
+            elif isinstance(error, KeyboardInterrupt):
+                self.watch.say("stopped before the first block was finished, so nothing is left")
+            raise
 
     def tally(self, started: datetime, foreground_share: float, drift: tuple[str, ...]) -> Tally:
         """Return what this run counted."""
         busy_s = self.clock.busy_s
-        resample_s = busy_s.pop("prepare", 0.0) - busy_s.get("read", 0.0)
+        if "prepare" in busy_s:
+            busy_s["resample"] = busy_s.pop("prepare") - busy_s["read"]
         return Tally(
             self.fingerprint,
             self.engine.description,
-            {**busy_s, "resample": resample_s},
+            busy_s,
             perf_counter() - self.begin_s,
             self.first_tile_s,
             self.voxels,
@@ -146,16 +174,18 @@ class _Run:
             None if self.seams is None else self.seams.score(),
         )
 
-    def _read_volume(self, region: Region) -> Voxels:
-        with self.clock.stage("read"):
-            return self.setup.volume.read(region)
-
-    def _read_region(self, region: Region) -> Voxels:
-        return read_working(self._read_volume, self.setup.plan, region)
-
     def _read(self, block: Block) -> Voxels:
+        read = self.setup.volume.read
+
+        def timed(region: Region) -> Voxels:
+            with self.clock.stage("read"):
+                return read(region)
+
         with self.clock.stage("prepare"):
-            return self._read_region(block.read)
+            return read_working(timed, self.setup.plan, block.read)
+
+    def _read_again(self, region: Region) -> Voxels:
+        return read_working(self.setup.volume.read, self.setup.plan, region)
 
     def _advance(self, voxels: int) -> None:
         if self.first_tile_s is None:
@@ -164,7 +194,8 @@ class _Run:
 
     def _write(self, block: Block, working: NDArray[np.uint8], sink: Sink, ledger: Ledger) -> None:
         if self.seams is not None:
-            self.seams.observe(block, working)
+            with self.clock.stage("seams"):
+                self.seams.observe(block, working)
         with self.clock.stage("assemble"):
             probability = self.setup.plan.back.apply(working, block.core, block.output).astype(
                 np.uint8, copy=False
@@ -179,23 +210,38 @@ class _Run:
 
 
 @contextmanager
-def _opened(setup: Setup, start: Start, fingerprint: str) -> Iterator[tuple[Sink, Ledger]]:
-    """Open sink and ledger; on an error leave nothing behind unless finished blocks can be resumed."""
-    output, header = setup.options.output, ledger_header(setup, fingerprint)
-    ledger = Ledger.resume(output, header) if start is Start.RESUME else None
-    sink = open_sink(setup.spec, resume=ledger is not None)
-    try:
-        ledger = ledger or Ledger.create(output, header)
-        yield sink, ledger
-    except BaseException:
-        finished = ledger is not None and ledger.has_blocks
-        sink.close()
+def _opened(setup: Setup, start: Start, header: LedgerHeader) -> Iterator[tuple[Sink, Ledger]]:
+    """Open sink and ledger; on an error leave nothing behind unless finished blocks can be resumed.
+
+    The ledger stays open where all went well: what stands beside the output is still to come.
+    """
+    output, resume = setup.options.output, start is Start.RESUME
+    ledger = Ledger.resume(output, header) if resume else None
+    with ExitStack() as opened:
         if ledger is not None:
-            ledger.close()
-        if not finished:
-            discard_partial(output)
-        raise
-    sink.close()
+            opened.callback(ledger.close)
+        sink = open_sink(setup.spec, resume=resume)
+        opened.callback(sink.close)
+        try:
+            if ledger is None:
+                ledger = Ledger.create(output, header)
+                opened.callback(ledger.close)
+            yield sink, ledger
+        except BaseException:
+            opened.close()
+            if ledger is None or not ledger.has_blocks:
+                with translate_os_errors(output, resumable=False):
+                    discard_partial(output)
+            raise
+        opened.pop_all()
+        sink.close()
+
+
+def _remove_old_report(output: Path) -> None:
+    """Remove what stands beside an output that is about to be replaced: it speaks of another run."""
+    with translate_os_errors(output, resumable=True):
+        report_path(output).unlink(missing_ok=True)
+        preview_path(output).unlink(missing_ok=True)
 
 
 def _statistics_of(setup: Setup) -> SliceStatistics:

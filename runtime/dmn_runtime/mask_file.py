@@ -1,5 +1,6 @@
 """Open a mask, and say of one that cannot be used what is wrong with it as a mask."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def open_mask(path: Path, role: str) -> Volume:
 
 def _fault_of_values(path: Path) -> str | None:
     """Return what is wrong with the values of a TIFF; None for other files and for TIFFs wrong otherwise."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (unlike Path's, False for names that the system refuses)
         return None
     try:
         with tifffile.TiffFile(path) as file:

@@ -23,6 +23,7 @@ read. docs/plan.md is the page of law.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, log2, prod
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +38,8 @@ Grid = Literal["volume", "working"]
 TILE_EDGE_PX = 1024
 BLOCK_SLICES = 8
 BLOCK_EDGE_PX = 1024
+MOST_SCALE = 32
+"""Largest ratio of working to own voxel size, or the other way round; beyond it a unit was mistaken."""
 _BLOCK_MULTIPLE_PX = 256
 
 
@@ -133,6 +136,15 @@ class Plan:
         tiles = lay_tiles(core, self.tile, self.footprint.stride_px)
         return Block(index, output, core, _read_of(core, self.footprint), tiles)
 
+    def tile_count(self) -> int:
+        """Return the number of tiles of all blocks, from one row of blocks along each axis."""
+        _, rows, columns = self.counts
+        along = [(self.counts[0], rows * columns), (rows, columns), (columns, 1)]
+        first = len(self.block_at(0).tiles)
+        return (
+            prod(sum(len(self.block_at(i * step).tiles) for i in range(n)) for n, step in along) // first**2
+        )
+
     def blocks(self) -> Iterator[Block]:
         """Yield every block in order."""
         return (self.block_at(index) for index in range(len(self)))
@@ -175,13 +187,20 @@ def make_plan(
         block: shape of a block on the output grid, zyx; None chooses.
 
     Raises:
-        PlanError: the tile or block is not positive, or halo and stride do not fit each other.
+        PlanError: the tile or block is not positive, halo and stride do not fit each other, or the
+            voxel sizes are too far apart.
     """
     if footprint.halo_px % footprint.stride_px:
         raise PlanError(
             f"the halo of {footprint.halo_px} px is no multiple of the stride of {footprint.stride_px} px: "
             "export the package again"
         )
+    for axis, nm in (("y", voxel_nm[1]), ("x", voxel_nm[2])):
+        if working_nm is not None and not 1 / MOST_SCALE <= working_nm / nm <= MOST_SCALE:
+            raise PlanError(
+                f"voxels of {nm:g} nm along {axis} and a network that works at {working_nm:g} nm are more "
+                f"than a factor of {MOST_SCALE} apart: check the voxel size"
+            )
     forward = to_working(shape, voxel_nm, working_nm)
     back = inverse(forward) if grid == "volume" else _identity(forward.shape_out)
     edge = TILE_EDGE_PX if tile_px is None else tile_px
@@ -235,10 +254,15 @@ def _identity(shape: Triple) -> Resampling:
 
 
 def _default_block(back: Resampling) -> Triple:
-    # A working tile should fill a block: with a coarser working grid the block on the output grid is larger.
-    finest = min(back.y.scale, back.x.scale)
-    edge = BLOCK_EDGE_PX * (2 if finest <= 0.5 else 1)
-    return (BLOCK_SLICES, edge, edge)
+    # A working tile should fill a block: with a coarser working grid the block on the output grid is larger,
+    # with a finer one it is smaller, or its core would grow with the square of the ratio.
+    return (BLOCK_SLICES, _block_edge(back.y.scale), _block_edge(back.x.scale))
+
+
+def _block_edge(scale: float) -> int:
+    if scale <= 0.5:
+        return 2 * BLOCK_EDGE_PX
+    return BLOCK_EDGE_PX >> max(0, ceil(log2(scale)))
 
 
 def _clipped(block: Triple, shape: Triple) -> Triple:

@@ -62,7 +62,7 @@ class NormalisationFacts:
 
 @dataclass(frozen=True)
 class PlanFacts:
-    """The tile plan: shapes zyx in voxels of the working grid, halo and stride in px, how many of each."""
+    """The tile plan: shapes zyx, `block` on the output grid and `tile` on the working grid; counts of both."""
 
     block: Triple
     tile: Triple

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dmn_runtime.geometry import Region, Spacing, Triple
 from dmn_runtime.volume.base import Voxels
 
+_SAME_SCALE = 1e-4  # 46 Angstrom and 4.6 nm are the same voxel size, whatever the last bit says
 _EPSILON_PX = 1e-6  # 0.46 nm / 0.1 nm must not become 4.600000001 px
 
 
@@ -207,6 +208,8 @@ def resample_slices(volume: Voxels, voxel_nm: Spacing, working_nm: float | None)
 
 
 def _axis(n: int, scale: float) -> Axis:
+    if abs(scale - 1.0) < _SAME_SCALE:
+        return Axis(n, n, 1.0)
     return Axis(n, max(1, ceil(n / scale - _EPSILON_PX)), scale)
 
 

@@ -1,9 +1,11 @@
 """The report of a finished run, from what was decided and what was counted."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from dmn_runtime.errors import ResumeError
 from dmn_runtime.machine import machine_facts, peak_rss_bytes
 from dmn_runtime.report import (
     GridFacts,
@@ -77,6 +79,48 @@ def make_report(setup: Setup, tally: Tally) -> Report:
     )
 
 
+def require_same_run(path: Path, setup: Setup, fingerprint: str) -> None:
+    """Refuse to call an output complete that was made from another input, package or plan.
+
+    Args:
+        path: of the report beside the finished output.
+        setup: of the run that was asked for.
+        fingerprint: of its volume.
+
+    Raises:
+        ResumeError: names what differs, or says that there is no report to compare with.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        made = {
+            "input": report["input"]["fingerprint"],
+            "package": report["package"]["sha256"],
+            "threshold": report["threshold"],
+            "normalisation": [report["normalisation"][key] for key in ("low", "high", "clip")],
+            "block or tile": [report["plan"]["block"], report["plan"]["tile"]],
+            "grid": [report["grids"]["output_shape"], report["grids"]["output_voxel_nm"]],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResumeError(
+            f"the output is finished, but its report {path} cannot be read, so it is not known what it was "
+            "made from: make it again with --overwrite"
+        ) from error
+    asked = {
+        "input": fingerprint,
+        "package": setup.package.sha256,
+        "threshold": setup.threshold,
+        "normalisation": [setup.intensity.low, setup.intensity.high, setup.intensity.clip],
+        "block or tile": [list(setup.plan.block), list(setup.plan.tile)],
+        "grid": [list(setup.spec.shape), setup.spec.voxel_nm and list(setup.spec.voxel_nm)],
+    }
+    different = [name for name, value in asked.items() if value != made[name]]
+    if different:
+        raise ResumeError(
+            f"the output beside {path} is finished, but with another {' and another '.join(different)}: "
+            "choose another output, or replace it with --overwrite"
+        )
+
+
 def _input(setup: Setup, fingerprint: str) -> InputFacts:
     volume = setup.volume
     name = Path(volume.path).name
@@ -102,7 +146,7 @@ def _normalisation(setup: Setup) -> NormalisationFacts:
 
 def _plan(setup: Setup) -> PlanFacts:
     plan = setup.plan
-    tiles = sum(len(block.tiles) for block in plan.blocks())
+    tiles = plan.tile_count()
     return PlanFacts(
         plan.block, plan.tile, plan.footprint.halo_px, plan.footprint.stride_px, len(plan), tiles
     )

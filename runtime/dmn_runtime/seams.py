@@ -6,7 +6,7 @@ compared in grey levels (1 = 1/255 of probability). Without seams both places di
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,8 @@ class SeamScore:
         """Say the score in one line."""
         if self.faces.voxels == 0:
             return (
-                "seam score: every slice is one tile, so there is no face to look at (try a smaller --tile)"
+                "seam score: none, for this run computed no tile face inside the volume (a slice is one "
+                "tile, or the blocks were finished before): try a smaller --tile"
             )
         return (
             f"seam score in grey levels (of 255): beside tile faces max {self.faces.max_grey}, mean "
@@ -77,9 +78,9 @@ def lay_probes(tile: Tile, working_shape: Triple, stride_px: int) -> tuple[Probe
     return tuple(probes)
 
 
-def chosen_blocks(plan: Plan) -> frozenset[int]:
-    """Return the blocks to look at, evenly spread over the run."""
-    return frozenset(spread(len(plan), 1, BLOCKS))
+def chosen_blocks(todo: Sequence[int]) -> frozenset[int]:
+    """Return the blocks to look at, evenly spread over those that are to be computed."""
+    return frozenset(todo[i] for i in spread(len(todo), 1, BLOCKS)) if todo else frozenset()
 
 
 def chosen_tiles(block: Block) -> tuple[Tile, ...]:
@@ -92,12 +93,14 @@ def chosen_tiles(block: Block) -> tuple[Tile, ...]:
 class SeamCheck:
     """Collects the score while the stream runs; `observe` may be called from several threads."""
 
-    def __init__(self, plan: Plan, engine: Engine, read: Callable[[Region], Voxels]) -> None:
-        """Take the run's plan and engine, and a reader of regions of the working grid."""
+    def __init__(
+        self, plan: Plan, todo: Sequence[int], engine: Engine, read: Callable[[Region], Voxels]
+    ) -> None:
+        """Take the run's plan, blocks to compute and engine, and a reader of regions of the working grid."""
         self._plan = plan
         self._engine = engine
         self._read = read
-        self._blocks = chosen_blocks(plan)
+        self._blocks = chosen_blocks(todo)
         self._lock = threading.Lock()
         self._differences: dict[bool, list[NDArray[np.uint8]]] = {True: [], False: []}
 

@@ -1,5 +1,6 @@
 """Everything about a run that is decided before its first block is read."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 from dmn_runtime._version import __version__
 from dmn_runtime.contract import QUANTILE_PERCENTS, Contract
 from dmn_runtime.drift import intensity_drift
-from dmn_runtime.errors import UsageError
+from dmn_runtime.errors import PlanError, UsageError
 from dmn_runtime.geometry import Spacing, Triple
-from dmn_runtime.machine import logical_cores
+from dmn_runtime.machine import logical_cores, memory_bytes
 from dmn_runtime.normalise import IntensityMap, fit_map, histogram, quantiles
 from dmn_runtime.package import Package
 from dmn_runtime.plan import Footprint, Grid, Plan, make_plan
 from dmn_runtime.sink.base import SinkSpec
 from dmn_runtime.sink.ledger import LedgerHeader
 from dmn_runtime.sink.paths import final_paths
+from dmn_runtime.stream import in_flight_bytes, threads_for
 from dmn_runtime.volume.base import Volume
 
 
@@ -67,10 +69,18 @@ class Setup:
 
 def refuse_input_as_output(options: Options) -> None:
     """Keep --overwrite from replacing the very volume that is read."""
-    read = Path(options.volume.partition("::")[0]).resolve()
+    read = _real(options.volume.partition("::")[0])
     for final in final_paths(options.output):
-        if final.resolve() in (read, *read.parents):
-            raise UsageError(f"{options.output} is, or holds, the volume that is read: choose another output")
+        written = _real(final)
+        if written == read or written in read.parents or read in written.parents:
+            raise UsageError(
+                f"{options.output} is, holds or lies in the volume that is read: choose another output"
+            )
+
+
+def _real(path: str | Path) -> Path:
+    # realpath, unlike Path.resolve, does not raise on a loop of links; who opens the path says what is wrong.
+    return Path(os.path.realpath(path))
 
 
 def set_up(options: Options, package: Package, volume: Volume) -> Setup:
@@ -95,11 +105,21 @@ def set_up(options: Options, package: Package, volume: Volume) -> Setup:
         tile_px=options.tile_px,
         block=options.block,
     )
+    _check_memory(plan, volume, workers)
     counts = histogram(volume)
     intensity = fit_map(counts, contract.normalisation, volume.path)
     voxel_nm = grid_voxel_nm(volume, contract, options.grid)
     spec = SinkSpec(options.output, plan.output_shape, plan.block, voxel_nm, contract.classes, threshold)
     return Setup(options, package, volume, counts, intensity, plan, threshold, workers, spec)
+
+
+def _check_memory(plan: Plan, volume: Volume, workers: int) -> None:
+    needed, there = in_flight_bytes(plan, volume.dtype.itemsize, threads_for(workers)), memory_bytes()
+    if there is not None and needed > there:
+        raise PlanError(
+            f"blocks of {'x'.join(map(str, plan.block))} voxels need {needed / 1e9:.1f} GB in flight and "
+            f"this machine has {there / 1e9:.1f} GB: give a smaller --block"
+        )
 
 
 def _known_voxel_nm(volume: Volume, contract: Contract) -> Spacing:
@@ -134,10 +154,17 @@ def drift_of(setup: Setup) -> Iterator[str]:
             )
 
 
-def ledger_header(setup: Setup, fingerprint: str) -> LedgerHeader:
-    """Return what a resumed run must share with this one; `fingerprint` is the volume's."""
+def ledger_header(setup: Setup, fingerprint: str, engine: str) -> LedgerHeader:
+    """Return what a resumed run must share with this one.
+
+    Args:
+        setup: of the run.
+        fingerprint: the volume's.
+        engine: the engine's description: another library may round otherwise.
+    """
     options = {
         "threshold": setup.threshold,
+        "engine": engine,
         "voxel_nm": setup.volume.voxel_nm,
         "normalisation": [setup.intensity.low, setup.intensity.high, setup.intensity.clip],
     }

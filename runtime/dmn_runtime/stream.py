@@ -106,18 +106,30 @@ def run_stream(
     """
     stream = _Stream(plan, iter(indices), engine, steps, threads, clock)
     running = [threading.Thread(target=stream.guarded, args=(loop,), daemon=True) for loop in stream.loops()]
-    for thread in running:
-        thread.start()
     try:
         for thread in running:
-            while thread.is_alive():
-                thread.join(_POLL_S)
+            thread.start()
+        _join(running)
     except KeyboardInterrupt as interrupt:
         stream.fail(interrupt)
-        for thread in running:
-            thread.join()
+        _join_whatever_comes(running)
     if stream.failure is not None:
         raise stream.failure
+
+
+def _join(running: Sequence[threading.Thread]) -> None:
+    for thread in running:
+        while thread.is_alive():
+            thread.join(_POLL_S)
+
+
+def _join_whatever_comes(running: Sequence[threading.Thread]) -> None:
+    """Wait for all threads, whose last writes must be whole; an impatient second Ctrl-C changes nothing."""
+    while any(thread.is_alive() for thread in running):
+        try:
+            _join(running)
+        except KeyboardInterrupt:
+            continue
 
 
 class _Stream:
@@ -231,7 +243,7 @@ def _segment(job: Job, tile: Tile, plan: Plan, engine: Engine, clock: Clock) -> 
     job.probability[tile.core.relative_to(job.block.core.start).slices] = inner[core.slices]
 
 
-def memory_bytes(plan: Plan, itemsize: int, threads: Threads) -> int:
+def in_flight_bytes(plan: Plan, itemsize: int, threads: Threads) -> int:
     """Return what the blocks in flight take at most: patch, probability, output and mask of every slot."""
     read: Triple = plan.block_at(0).read.shape
     patch = read[0] * read[1] * read[2] * (itemsize + 1)

@@ -77,6 +77,7 @@ def test_an_interrupt_is_status_130(
 
     monkeypatch.setattr(cli, "_load", lambda _: stop)
     assert main(["infer"]) == 130
+    assert capsys.readouterr().err == "dmn infer: interrupted\n"
 
 
 def test_our_own_bugs_are_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,23 @@ def test_tiles_of_a_long_row_are_nearly_equal() -> None:
     assert [tile.core.shape[2] for tile in tiles] == [520, 512]
 
 
+@given(st.sampled_from([0.4, 1.0, 5.0, 9.9, 10.0, 50.0, 250.0]), st.integers(1, 9), st.integers(1, 5000))
+def test_a_default_blocks_core_is_bounded_whatever_the_voxel_size(voxel: float, z: int, y: int) -> None:
+    plan = make_plan((z, y, 3000), (50, voxel, voxel), 10.0, Footprint(8, 64, 1))
+    assert max(plan.block_at(0).core.shape[1:]) <= 1024 + 32
+
+
+@given(plans())
+def test_the_count_of_tiles_is_the_tiles(plan: Plan) -> None:
+    assert plan.tile_count() == sum(len(block.tiles) for block in plan.blocks())
+
+
+@pytest.mark.parametrize("voxel", [0.3, 330.0])
+def test_voxel_sizes_too_far_apart_are_a_mistaken_unit(voxel: float) -> None:
+    with pytest.raises(PlanError, match="factor of 32 apart"):
+        make_plan((1, 64, 64), (50, 10, voxel), 10.0, Footprint(8, 64, 0))
+
+
 @pytest.mark.parametrize("block", [(0, 8, 8), (1, -1, 8)])
 def test_an_impossible_block_is_refused(block: tuple[int, int, int]) -> None:
     with pytest.raises(PlanError, match="at least 1"):

@@ -81,6 +81,10 @@ def test_a_constant_stays_constant() -> None:
         assert (resample_slices(volume, (1, voxel, voxel), working) == 255).all()
 
 
+def test_voxel_sizes_that_differ_in_the_last_bits_are_the_same() -> None:
+    assert to_working((1, 1000, 1000), (1, 46 * 0.1, 4.60001), 4.6).is_identity
+
+
 def test_no_working_grid_changes_nothing() -> None:
     volume = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     np.testing.assert_array_equal(resample_slices(volume, (1, 1, 1), None), volume)

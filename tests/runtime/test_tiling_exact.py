@@ -85,13 +85,15 @@ def test_a_halo_too_small_is_seen(small_network: Maker) -> None:
     shape=st.tuples(st.integers(1, 3), st.integers(8, 60), st.integers(8, 60)),
     voxel=st.sampled_from([4.6, 5.0, 10.0]),
     block=st.tuples(st.integers(1, 3), st.integers(8, 40), st.integers(8, 40)),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    context=st.integers(0, 1),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_blocks_do_not_change_a_resampled_result(
-    small_network: Maker, shape: Triple, voxel: float, block: Triple, seed: int
+    small_network: Maker, shape: Triple, voxel: float, block: Triple, dtype: type, context: int, seed: int
 ) -> None:
-    network, footprint = small_network(0)
-    voxels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    network, footprint = small_network(context)
+    voxels = np.random.default_rng(seed).integers(0, 256, shape).astype(dtype)
     first = make_plan(shape, (50, voxel, voxel), 7.0, footprint, tile_px=10, block=block)
     second = make_plan(shape, (50, voxel, voxel), 7.0, footprint, block=shape)
     difference = probabilities(network, voxels, first) - probabilities(network, voxels, second)

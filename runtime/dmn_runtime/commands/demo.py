@@ -16,6 +16,7 @@ from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.mask_file import open_mask
 from dmn_runtime.package import DEMO_WORD
 from dmn_runtime.phantom import REGIMES, Phantom, make_phantom
+from dmn_runtime.phantom.regimes import find_regime
 from dmn_runtime.setup import Options
 from dmn_runtime.volume.open import open_volume
 
@@ -39,6 +40,7 @@ def command(
     image, truth, segmentation = (
         output / name for name in ("image.tif", "truth.tif", "segmentation.ome.zarr")
     )
+    find_regime(regime)
     _make_folder(output)
     phantom = make_phantom(SHAPE, seed=seed, regime=regime)
     _write_tiff(image, phantom.image, phantom.voxel_nm)

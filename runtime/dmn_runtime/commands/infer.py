@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -125,7 +124,10 @@ def watching() -> Iterator[Watch]:
             with lock:
                 progress.update(task, advance=voxels, speed=_speed(progress.tasks[0].speed))
 
-        yield Watch(say=progress.console.print, begin=begin, advance=advance)
+        def say(sentence: str) -> None:
+            progress.console.print(sentence, markup=False, highlight=False)
+
+        yield Watch(say=say, begin=begin, advance=advance)
 
 
 @contextmanager
@@ -189,7 +191,7 @@ def parse_spacing(option: str, text: str) -> Spacing:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)  # noqa: T201 (stdout belongs to --json)
+    typer.echo(sentence, err=True)  # stdout belongs to --json
 
 
 def _speed(voxels_per_s: float | None) -> str:

@@ -1,6 +1,7 @@
 """`dmn inspect`: say in plain words what a package or a volume holds."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -24,9 +25,14 @@ def command(
     typer.echo(_package(path, as_json) if _names_package(path) else _volume(path, as_json))
 
 
+def _is_zip(path: Path) -> bool:
+    # os.path.isfile, unlike Path.is_file, is false for names that the system refuses.
+    return os.path.isfile(path) and is_zipfile(path)  # noqa: PTH113
+
+
 def _names_package(word: str) -> bool:
     path = Path(word)
-    return word == DEMO_WORD or path.suffix.lower() == ".zip" or (path.is_file() and is_zipfile(path))
+    return word == DEMO_WORD or path.suffix.lower() == ".zip" or _is_zip(path)
 
 
 def _package(word: str, as_json: bool) -> str:

@@ -51,12 +51,22 @@ class OmeZarrSink:
         with translate_os_errors(self.spec.path, resumable=True):
             self._write_levels(region, self._probability, mean_levels(probability, self._levels))
             self._write_levels(region, self._mask, nearest_levels(mask, self._levels))
+            self._sync(region)
 
     def _write_levels(
         self, region: Region, arrays: list[zarr.Array[Any]], blocks: Iterable[NDArray[np.uint8]]
     ) -> None:
         for level, array, block in zip(self._levels, arrays, blocks, strict=True):
             array[level.region(region).slices] = block
+
+    def _sync(self, region: Region) -> None:
+        """Bring the block's shards to the disk: the ledger's line must not get there before the voxels."""
+        root = partial_path(self.spec.path)
+        at = [str(a // b) for a, b in zip(region.start, self.spec.block, strict=True)]
+        for image in (root, root / "labels" / "mask"):
+            for index in range(len(self._levels)):
+                with image.joinpath(str(index), "c", *at).open("r+b") as shard:
+                    os.fsync(shard.fileno())
 
     def finish(self) -> None:
         """Move the output to its final path; an old one is removed once the new one stands there."""

@@ -26,6 +26,7 @@ class Start(Enum):
 
     FRESH = "fresh"
     RESUME = "resume"
+    UNREPORTED = "unreported"
     COMPLETE = "complete"
 
 
@@ -78,8 +79,9 @@ def prepare_output(path: Path, *, overwrite: bool, resume: bool) -> Start:
     With `overwrite` an unfinished output is removed now and a finished one only by `Sink.finish`.
 
     Returns:
-        FRESH: nothing is in the way. RESUME: a partial output and its ledger are there. COMPLETE: `resume`
-        was asked for an output that is finished; what a kill just after `Sink.finish` left is cleared away.
+        FRESH: nothing is in the way. RESUME: a partial output and its ledger are there. UNREPORTED: the
+        output is finished and its ledger still there, so a run ended before its report. COMPLETE: `resume`
+        was asked for an output that is finished and reported.
 
     Raises:
         UsageError: both `overwrite` and `resume`.
@@ -88,15 +90,20 @@ def prepare_output(path: Path, *, overwrite: bool, resume: bool) -> Start:
     """
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude each other: choose one")
-    output_kind(path)
-    _check_folder(path)
+    check_folder(path)
     if resume:
         return _prepare_resume(path)
     _prepare_fresh(path, overwrite=overwrite)
     return Start.FRESH
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
+    """Refuse an output whose name says no format, or whose folder is missing or cannot be written.
+
+    Raises:
+        OutputError: says which.
+    """
+    output_kind(path)
     folder = path.parent
     if not folder.exists():
         raise OutputError(f"{path} cannot be written, {folder} does not exist: make that folder first")
@@ -117,9 +124,8 @@ def _prepare_resume(path: Path) -> Start:
     if not path.exists():
         raise ResumeError(f"there is nothing to resume at {path}: run without --resume")
     with translate_os_errors(path, resumable=False):
-        ledger_path(path).unlink(missing_ok=True)
         remove(replaced_path(path))
-    return Start.COMPLETE
+    return Start.UNREPORTED if ledger_path(path).exists() else Start.COMPLETE
 
 
 def _prepare_fresh(path: Path, *, overwrite: bool) -> None:

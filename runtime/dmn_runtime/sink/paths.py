@@ -2,6 +2,7 @@
 
 NAME                  the finished output; for TIFF the mask, with NAME.probability.tif beside it
 NAME.partial          folder in which the output is built
+NAME.lock             held by the run that writes
 NAME.ledger.jsonl     which blocks are finished (docs/ledger.md)
 NAME.replaced         the old output for the moment in which `--overwrite` puts the new one in its place
 """
@@ -47,6 +48,11 @@ def ledger_path(path: Path) -> Path:
 def new_ledger_path(ledger: Path) -> Path:
     """Return where a ledger's header is written before it is renamed to `ledger`."""
     return ledger.with_name(ledger.name + ".new")
+
+
+def lock_path(path: Path) -> Path:
+    """Return where the lock of the output `path` stands while a run writes it."""
+    return path.with_name(path.name + ".lock")
 
 
 def replaced_path(path: Path) -> Path:

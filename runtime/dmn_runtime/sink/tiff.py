@@ -4,6 +4,7 @@ tifffile lays both files out in full; then only voxels are put in their places, 
 A memory map would count every written page as the process's own memory and grow with the volume.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from math import prod
@@ -19,7 +20,7 @@ from dmn_runtime.errors import ResumeError
 from dmn_runtime.geometry import Region, Triple
 from dmn_runtime.sink.base import SinkSpec
 from dmn_runtime.sink.block import check_block
-from dmn_runtime.sink.disk import require_space, translate_os_errors
+from dmn_runtime.sink.disk import remove, require_space, translate_os_errors
 from dmn_runtime.sink.paths import final_paths, partial_path
 
 BIG_FROM_BYTES = 2**31 - 2**25
@@ -51,6 +52,8 @@ class TiffSink:
         with translate_os_errors(self.spec.path, resumable=True):
             self._probability.write(region, probability)
             self._mask.write(region, mask)
+            self._probability.sync()
+            self._mask.sync()
 
     def finish(self) -> None:
         """Move both files to their final paths, the mask last: where it is new, the output is complete."""
@@ -58,7 +61,7 @@ class TiffSink:
         with translate_os_errors(self.spec.path, resumable=True):
             for path in final_paths(self.spec.path):
                 _under_construction(self.spec, path).replace(path)
-            partial_path(self.spec.path).rmdir()
+            remove(partial_path(self.spec.path))
 
     def close(self) -> None:
         """Close both files."""
@@ -88,6 +91,10 @@ class _Stack:
         # an unbuffered write may stop early, as it does before it says that the disk is full
         while row:
             row = row[self._file.write(row) :]
+
+    def sync(self) -> None:
+        # the ledger's line must not reach the disk before the voxels do
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

@@ -1,10 +1,12 @@
 """`dmn infer` from the outside: what it writes, how it goes on after a kill, what it refuses."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +43,11 @@ def write_stack(path: Path, shape: tuple[int, int, int], seed: int) -> None:
 
 def files(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder with its bytes."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.suffix != ".lock"  # a killed run leaves its empty lock file, held by nobody
+    }
 
 
 def infer(*words: object) -> int:
@@ -189,8 +195,110 @@ def test_a_finished_output_is_not_written_again(
     assert infer(*words, "--resume") == 0
     assert "is complete already" in capsys.readouterr().err
     assert files(tmp_path) == before
+    assert "another threshold" in refused(capsys, *words, "--resume", "--threshold", 0.7)
+    assert "another package" in refused(capsys, small_package(halo_px=8), *words[1:], "--resume")
+    other = tmp_path / "other.tif"
+    write_stack(other, (3, 70, 90), seed=5)
+    assert "another input" in refused(capsys, words[0], other, *words[2:], "--resume")
     assert infer(*words, "--overwrite", "--threshold", 0.9) == 0
     assert files(tmp_path) != before
+    (tmp_path / "seg.report.json").write_text("{}")
+    capsys.readouterr()
+    assert "not known what it was made from" in refused(capsys, *words, "--resume", "--threshold", 0.9)
+
+
+def test_a_run_that_ends_before_its_report_goes_on_to_it(
+    small_package: Package, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dmn_runtime import inference
+
+    words = [small_package(), stack, "-o", tmp_path / "seg.ome.zarr"]
+    assert infer(*words) == 0
+    whole = files(tmp_path)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inference, "_write_preview", interrupted)
+        assert infer(*words, "--overwrite", "--threshold", 0.9) == 130
+    assert not (tmp_path / "seg.report.json").exists()
+    assert infer(*words, "--resume", "--threshold", 0.9) == 0
+    report = json.loads((tmp_path / "seg.report.json").read_text())
+    assert report["threshold"] == 0.9
+    assert report["voxels"] == 0
+    assert report["resumed"]
+    assert set(files(tmp_path)) == set(whole)
+
+
+def test_two_runs_of_one_output_are_kept_apart(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dmn_runtime.sink.lock import output_lock
+
+    output = tmp_path / "seg.ome.zarr"
+    with output_lock(output):
+        for words in ([], ["--overwrite"], ["--resume"]):
+            said = refused(capsys, small_package(), stack, "-o", output, *words)
+            assert "being written by another run" in said
+    assert infer(small_package(), stack, "-o", output) == 0
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_an_impatient_second_interrupt_leaves_a_run_that_can_be_resumed(
+    small_package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, output = tmp_path / "stack.tif", tmp_path / "seg.ome.zarr"
+    write_stack(stack, (4, 128, 128), seed=2)
+    words = [small_package(), stack, "-o", output, "--block", "1,64,64"]
+    joined, interrupts = threading.Thread.join, []
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        ledger = output.with_name("seg.ome.zarr.ledger.jsonl")
+        lines = ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+        if timeout is not None and len(interrupts) < 3 and lines > 2:
+            interrupts.append(thread)
+            raise KeyboardInterrupt
+        joined(thread, 0.001)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "join", interrupted)
+        assert infer(*words) == 130
+    assert len(interrupts) == 3
+    assert infer(*words, "--resume") == 0
+
+
+def test_a_full_disk_anywhere_is_one_sentence_and_can_be_resumed(
+    small_package: Package,
+    stack: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dmn_runtime.sink.ome_zarr import OmeZarrSink
+
+    words = [small_package(), stack, "-o", tmp_path / "seg.ome.zarr", "--block", "1,64,64"]
+    synced, calls = OmeZarrSink._sync, []
+
+    def full(sink: OmeZarrSink, region: object) -> None:
+        calls.append(region)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        synced(sink, region)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OmeZarrSink, "_sync", full)
+        assert "the disk is full" in refused(capsys, *words)
+    assert infer(*words, "--resume") == 0
+
+
+def test_voxel_sizes_too_far_apart_are_refused(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [small_package(working_nm=10.0), stack, "-o", tmp_path / "seg.tif", "--voxel-nm", "50,5000,5000"]
+    assert "check the voxel size" in refused(capsys, *words)
+    huge = [small_package(), stack, "-o", tmp_path / "seg.tif", "--block", "8,9999999,9999999"]
+    assert infer(*huge) == 0  # blocks are cut to the volume
 
 
 def test_bad_options_are_refused_in_one_sentence_and_leave_nothing(
@@ -215,6 +323,7 @@ def test_bad_options_are_refused_in_one_sentence_and_leave_nothing(
         ([package, stack, "-o", output, "--resume", "--overwrite"], "choose one"),
         ([package, stack, "-o", stack, "--overwrite"], "choose another output"),
         ([package, f"{output}::0", "-o", output, "--overwrite"], "choose another output"),
+        ([package, tmp_path, "-o", output], "choose another output"),
         ([small_package(working_nm=10.0), plain, "-o", output], "--voxel-nm"),
     ]:
         assert sentence in refused(capsys, *words)
