@@ -1,6 +1,6 @@
 """Peak memory of `dmn infer` on a small and on a large volume, each in a process of its own.
 
-.venv/bin/python benchmarks/memory.py FOLDER [--package demo] [--small-slices 24] [--large-slices 1000]
+.venv/bin/python benchmarks/memory.py FOLDER [--package demo] [--voxel-nm 50,5,5] ...
 
 The volumes are uncompressed TIFF stacks of 2048 x 2048 slices (24 slices are 101 MB, 1000 are 4.2 GB), made
 of one phantom slab repeated; FOLDER needs room for the large one and its output. Prints one JSON object.
@@ -28,9 +28,9 @@ def write_volume(path: Path, slices: int) -> None:
             writer.write(slab[z % len(slab)], contiguous=True, photometric="minisblack")
 
 
-def measure(package: str, volume: Path, output: Path) -> dict[str, object]:
+def measure(package: str, volume: Path, output: Path, voxel_nm: str) -> dict[str, object]:
     """Run `dmn infer` and return what matters of its report."""
-    words = [package, str(volume), "-o", str(output), "--voxel-nm", "50,5,5", "--overwrite", "--json"]
+    words = [package, str(volume), "-o", str(output), "--voxel-nm", voxel_nm, "--overwrite", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "dmn_runtime", "infer", *words], stdout=subprocess.PIPE, check=True
     )
@@ -52,6 +52,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--package", default="demo")
+    parser.add_argument("--voxel-nm", default="50,5,5", help="Z,Y,X that the volumes are said to have")
     parser.add_argument("--small-slices", type=int, default=24)
     parser.add_argument("--large-slices", type=int, default=1000)
     given = parser.parse_args()
@@ -59,7 +60,7 @@ def main() -> None:
     for name, slices in (("small", given.small_slices), ("large", given.large_slices)):
         volume = given.folder / f"{name}.tif"
         write_volume(volume, slices)
-        results[name] = measure(given.package, volume, given.folder / f"{name}.ome.zarr")
+        results[name] = measure(given.package, volume, given.folder / f"{name}.ome.zarr", given.voxel_nm)
         volume.unlink()
     ratio = results["large"]["peak_rss_mib"] / results["small"]["peak_rss_mib"]
     print(json.dumps({**results, "peak_rss_ratio": ratio}, indent=2))

@@ -62,7 +62,7 @@ class NormalisationFacts:
 
 @dataclass(frozen=True)
 class PlanFacts:
-    """The tile plan: shapes zyx, `block` on the output grid and `tile` on the working grid; counts of both."""
+    """The tile plan: `block` zyx on the output grid, `tile` zyx on the working grid, counts of both."""
 
     block: Triple
     tile: Triple
