@@ -1,7 +1,6 @@
 """The preview: one PNG that shows, slice by slice, the image, the probability and the outline of the mask."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Region, Spacing, ceil_div
 from dmn_runtime.slice_statistics import SliceStatistics, choose_slices
 from dmn_runtime.tiles import grey_threshold
 from dmn_runtime.volume.base import Volume
+from dmn_runtime.whole_file import whole_file
 
 __all__ = ["PreviewSlice", "SliceStatistics", "choose_slices", "write_preview", "write_volume_preview"]
 
@@ -186,16 +185,8 @@ def write_preview(
         OutputError: the file cannot be written; nothing is left behind.
     """
     picture = draw_preview(rows, title, pixel_nm)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole_file(path, "preview") as partial:
         picture.save(partial, format="PNG", compress_level=1)
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # the first error is the one to tell
-            partial.unlink()
-        raise OutputError(
-            f"the preview {path} cannot be written ({error.strerror}): check the folder and the free space"
-        ) from error
 
 
 def draw_preview(rows: Sequence[PreviewSlice], title: Sequence[str], pixel_nm: float | None) -> Image.Image:

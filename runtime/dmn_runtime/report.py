@@ -1,19 +1,17 @@
 """report.json: what was done, with what, how fast; one beside each output (docs/report.md)."""
 
 import json
-import os
 import platform
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from dmn_runtime._version import __version__
-from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.machine import Machine
 from dmn_runtime.seams import SeamScore
+from dmn_runtime.whole_file import whole_file
 
 FORMAT = "dmn-report"
 FORMAT_VERSION = 1
@@ -155,16 +153,5 @@ def write_report(path: Path, report: Report) -> None:
         OutputError: the disk is full or the path cannot be written; nothing is left behind.
     """
     text = json.dumps(report_json(report), indent=2, allow_nan=False) + "\n"
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # the first error is the one to tell
-            partial.unlink()
-        raise OutputError(
-            f"the report {path} cannot be written ({error.strerror}): check the folder and the free space"
-        ) from error
+    with whole_file(path, "report") as partial:
+        partial.write_text(text, encoding="utf-8")

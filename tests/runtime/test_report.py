@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dmn_runtime import report as report_module
+from dmn_runtime import whole_file as whole_file_module
 from dmn_runtime.errors import OutputError
 from dmn_runtime.machine import Machine
 from dmn_runtime.report import (
@@ -84,7 +85,7 @@ def test_a_failed_write_leaves_the_older_report_and_nothing_else(tmp_path, monke
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(report_module.os, "fsync", full)
+    monkeypatch.setattr(whole_file_module.os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         write_report(path, REPORT)
     assert path.read_text() == "old"

@@ -19,6 +19,7 @@ from dmn_runtime.phantom import REGIMES, Phantom, make_phantom
 from dmn_runtime.phantom.regimes import find_regime
 from dmn_runtime.setup import Options
 from dmn_runtime.volume.open import open_volume
+from dmn_runtime.whole_file import whole_file
 
 SHAPE: Triple = (16, 576, 576)
 
@@ -69,17 +70,10 @@ def _write_tiff(path: Path, voxels: NDArray[np.uint8], voxel_nm: Spacing) -> Non
     metadata: dict[str, Any] = {"axes": "ZYX"}
     for axis, length in zip("ZYX", voxel_nm, strict=True):
         metadata |= {f"PhysicalSize{axis}": length, f"PhysicalSize{axis}Unit": "nm"}
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with whole_file(path, "volume") as partial:
         tifffile.imwrite(
             partial, voxels, ome=True, metadata=metadata, compression="zlib", photometric="minisblack"
         )
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror}): check the folder and the free space"
-        ) from error
 
 
 def _compare(segmentation: Path, truth: Path) -> Evaluation:
