@@ -30,7 +30,7 @@ from dmn_runtime.source import read_working
 from dmn_runtime.tiles import gather
 from dmn_runtime.volume.open import open_volume
 
-PAIRS = 5
+PAIRS = 3
 SILENT = Watch(say=lambda _: None, begin=lambda _: None, advance=lambda _: None)
 
 

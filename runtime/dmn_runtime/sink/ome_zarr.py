@@ -26,9 +26,9 @@ VERSION = "0.5"
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 """RGB of class 1, 2, ..., which colour-blind eyes tell apart (Okabe and Ito 2008); repeats after the last."""
 
-# Level 1 without shuffle: on probability maps higher levels save under 3 % of the size at half the speed, and
-# the bytes of uint8 have nothing to shuffle (docs/sinks.md has the figures).
-_COMPRESSOR = BloscCodec(cname="zstd", clevel=1, shuffle="noshuffle")
+# The writer shares the cores with the network, so speed comes before size; the bytes of uint8 have nothing to
+# shuffle (docs/sinks.md has the figures).
+_COMPRESSOR = BloscCodec(cname="lz4", clevel=5, shuffle="noshuffle")
 # Zarr's test for empty chunks costs more than compressing them, and a file for every block can be counted.
 _CONFIG: Any = {"write_empty_chunks": True}
 

@@ -42,7 +42,7 @@ class Volume(Protocol):
     def fingerprint(self) -> str:
         """Return a sha256 (hex) over shape, dtype and content, for the ledger.
 
-        Content is every byte up to 256 MiB of voxels, beyond that a deterministic sample plus file sizes and
+        Content is every byte up to 32 MiB of voxels, beyond that a deterministic sample plus file sizes and
         modification times.
         """
         ...

@@ -11,7 +11,7 @@ from dmn_runtime.normalise import sample_regions
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.source import VoxelType
 
-WHOLE_BYTES = 256 * 2**20
+WHOLE_BYTES = 32 * 2**20
 """Up to here every voxel counts; beyond, a sample, file sizes and modification times."""
 SLAB_BYTES = 16 * 2**20
 
