@@ -28,7 +28,7 @@ GIVES = {
 LEAST_MEMORY_GB = 4
 LEAST_DISK_GB = 5
 _GPU_QUERY_S = 5
-_REINSTALL = "pip install --force-reinstall dmn"
+_REINSTALL = "pip install --force-reinstall dmn-em"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _extra(extra: str, gives: str) -> Finding:
     needed = [name for name, of in EXTRA_OF.items() if of == extra]
     missing = [name for name in needed if not is_present(name)]
     if missing:
-        return Finding(extra, "optional", f"{gives}; not installed", f"pip install 'dmn[{extra}]'")
+        return Finding(extra, "optional", f"{gives}; not installed", f"pip install 'dmn-em[{extra}]'")
     return Finding(extra, "works", gives)
 
 

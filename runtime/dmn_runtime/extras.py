@@ -46,4 +46,4 @@ def require(*names: str, to: str) -> None:
     missing = [name for name in names if not is_present(name)]
     if missing:
         extras = ",".join(sorted({EXTRA_OF[name] for name in missing}))
-        raise MissingExtra(f"to {to}, {' and '.join(missing)} must be installed: pip install 'dmn[{extras}]'")
+        raise MissingExtra(f"to {to}, {', '.join(missing)} must be installed: pip install 'dmn-em[{extras}]'")

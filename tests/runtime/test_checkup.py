@@ -42,7 +42,7 @@ def test_a_damaged_package_is_broken_and_does_not_end_the_checkup(embedded):
     found = {finding.name: finding for finding in check_up()}
     assert found["package"].state == "broken"
     assert "not a whole zip archive" in found["package"].text
-    assert found["package"].mend == "pip install --force-reinstall dmn"
+    assert found["package"].mend == "pip install --force-reinstall dmn-em"
     assert found["onnxruntime"].state == "works"
 
 
@@ -63,7 +63,7 @@ def test_every_extra_is_explained_and_has_its_command(monkeypatch):
     assert set(checkup.GIVES) == set(EXTRA_OF.values())
     monkeypatch.setattr(checkup, "is_present", lambda name: name != "h5py")
     found = {finding.name: finding for finding in checkup._check_extras()}
-    assert (found["hdf5"].state, found["hdf5"].mend) == ("optional", "pip install 'dmn[hdf5]'")
+    assert (found["hdf5"].state, found["hdf5"].mend) == ("optional", "pip install 'dmn-em[hdf5]'")
     assert (found["mrc"].state, found["mrc"].mend) == ("works", None)
 
 

@@ -96,7 +96,7 @@ def test_a_missing_extra_is_the_command_that_mends_it(name: str, extra: str) -> 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"dmn {name}: to ")
-    assert "pip install 'dmn[" in done.stderr
+    assert "pip install 'dmn-em[" in done.stderr
     assert extra in done.stderr
     assert done.stderr.count("\n") == 1
 

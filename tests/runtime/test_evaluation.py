@@ -205,7 +205,7 @@ def test_without_the_objects_extra_the_voxels_are_still_compared(monkeypatch):
     found = evaluate(volume([[[1, 0]]]), volume([[[1, 1]]]))
     assert found.volume.iou == 0.5
     assert found.objects is None
-    assert "pip install 'dmn[objects]'" in found.objects_note
+    assert "pip install 'dmn-em[objects]'" in found.objects_note
     with pytest.raises(MissingExtra, match="count objects"):
         evaluate(volume([[[1, 0]]]), volume([[[1, 1]]]), objects=True)
 

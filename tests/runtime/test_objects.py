@@ -93,6 +93,6 @@ def test_the_interval_of_pq_covers_it():
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr("dmn_runtime.extras.find_spec", lambda name: None)
     with pytest.raises(
-        MissingExtra, match=r"to count objects, cc3d must be installed: pip install 'dmn\[objects"
+        MissingExtra, match=r"to count objects, cc3d must be installed: pip install 'dmn-em\[objects"
     ):
         label(boxes(A))

@@ -21,6 +21,7 @@ from dmn_runtime.setup import Options
 from dmn_runtime.volume.open import open_volume
 from dmn_runtime.whole_file import whole_file
 
+MARK = "made-by-dmn-demo.txt"
 SHAPE: Triple = (16, 576, 576)
 
 
@@ -60,10 +61,15 @@ def command(
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
+        taken = any(path.iterdir()) and not (path / MARK).is_file()
     except OSError as error:
         raise OutputError(
             f"the folder {path} cannot be made ({error.strerror}): choose another with -o"
         ) from error
+    if taken:
+        raise OutputError(f"the folder {path} holds files that no demo made: choose another with -o")
+    with whole_file(path / MARK, "mark") as partial:
+        partial.write_text("Made by dmn demo, which may replace what is in this folder.\n", encoding="utf-8")
 
 
 def _write_tiff(path: Path, voxels: NDArray[np.uint8], voxel_nm: Spacing) -> None:

@@ -18,6 +18,7 @@ from dmn_runtime.inference import Watch, infer
 from dmn_runtime.report import Report, report_json
 from dmn_runtime.run_report import preview_path, report_path
 from dmn_runtime.setup import Options
+from dmn_runtime.sink.paths import final_paths
 
 
 class At(Enum):
@@ -34,10 +35,11 @@ def command(
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="What to write: NAME.ome.zarr, or NAME.tif for a mask TIFF."),
+        typer.Option("-o", "--output", help="NAME.ome.zarr, or NAME.tif (and NAME.probability.tif)."),
     ],
     voxel_nm: Annotated[
-        str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in nm, where the file does not say it.")
+        str | None,
+        typer.Option(metavar="Z,Y,X", help="Voxel size in nm, whatever the file says."),
     ] = None,
     at: Annotated[
         At, typer.Option(help="Write on the volume's own grid, or on the grid that the network works on.")
@@ -148,7 +150,7 @@ def summary(options: Options, report: Report) -> list[str]:
     """Say in a few lines what a run did."""
     z, y, x = report.input.shape
     lines = [
-        f"{report.input.name}: {z} x {y} x {x} voxels (zyx) with {report.package.name}",
+        f"{report.input.name}: {z} x {y} x {x} voxels (zyx){_grids(report)} with {report.package.name}",
         f"engine: {report.engine}; {report.workers} workers",
         f"foreground: {100 * report.foreground_share:.2f} % of the voxels at threshold {report.threshold:g}",
         f"speed: {report.voxels_per_s / 1e6:.2f} Mvoxel/s end to end, {report.wall_s:.1f} s"
@@ -156,10 +158,17 @@ def summary(options: Options, report: Report) -> list[str]:
     ]
     if report.seams is not None:
         lines.append(report.seams.sentence())
-    lines.append(
-        f"wrote {options.output}, {report_path(options.output).name}, {preview_path(options.output).name}"
-    )
+    written = (*final_paths(options.output), report_path(options.output), preview_path(options.output))
+    lines.append(f"wrote {', '.join(map(str, written))}")
     return lines
+
+
+def _grids(report: Report) -> str:
+    if report.input.voxel_nm is None:
+        return ""
+    own = " x ".join(f"{nm:g}" for nm in report.input.voxel_nm)
+    working = report.grids.working_voxel_nm
+    return f" of {own} nm" + ("" if working is None else f", network at {working[1]:g} nm,")
 
 
 def parse_triple(option: str, text: str) -> Triple:

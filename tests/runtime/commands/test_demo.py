@@ -34,12 +34,22 @@ def test_the_demo_segments_its_volume_and_says_what_to_try(
     assert said.count("\n  dmn ") == 3
     assert sorted(p.name for p in folder.iterdir()) == [
         "image.tif",
+        "made-by-dmn-demo.txt",
         "segmentation.ome.zarr",
         "segmentation.preview.png",
         "segmentation.report.json",
         "truth.tif",
     ]
     assert json.loads((folder / "segmentation.report.json").read_text())["input"]["voxel_nm"] == [10, 10, 10]
+
+
+def test_the_demo_never_writes_over_somebodys_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "image.tif").write_text("mine")
+    assert main(["demo", "-o", str(tmp_path)]) == 2
+    assert "holds files that no demo made" in capsys.readouterr().err
+    assert (tmp_path / "image.tif").read_text() == "mine"
 
 
 def test_the_demos_folder_may_not_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ from dmn_runtime.cli import main
 from dmn_runtime.commands import doctor
 
 WORKS = Finding("system", "works", "dmn 1")
-OPTIONAL = Finding("hdf5", "optional", "reads HDF5 volumes; not installed", "pip install 'dmn[hdf5]'")
+OPTIONAL = Finding("hdf5", "optional", "reads HDF5 volumes; not installed", "pip install 'dmn-em[hdf5]'")
 SLOW = Finding("memory", "slow", "2.0 GB")
-BROKEN = Finding("package", "broken", "no demo package", "pip install --force-reinstall dmn")
+BROKEN = Finding("package", "broken", "no demo package", "pip install --force-reinstall dmn-em")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_healthy_machine(run):
     assert out.splitlines() == [
         "ok     system       dmn 1",
         "-      hdf5         reads HDF5 volumes; not installed",
-        "                    pip install 'dmn[hdf5]'",
+        "                    pip install 'dmn-em[hdf5]'",
         "",
         "verdict: dmn works here",
     ]

@@ -112,11 +112,12 @@ def test_the_voxels_are_shown_where_objects_cannot_be_counted(write, capsys, mon
     status, out, _ = run(capsys, *files)
     assert status == 0
     assert (
-        "objects: not counted (to count objects, cc3d must be installed: pip install 'dmn[objects]')" in out
+        "objects: not counted (to count objects, cc3d must be installed: pip install 'dmn-em[objects]')"
+        in out
     )
     status, out, err = run(capsys, *files, "--objects")
     assert (status, out) == (2, "")
-    assert "pip install 'dmn[objects]'" in err
+    assert "pip install 'dmn-em[objects]'" in err
 
 
 @pytest.mark.parametrize(

@@ -98,5 +98,5 @@ def test_closing_while_others_read(path: Path) -> None:
 
 def test_without_h5py(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(MissingExtra, match=r"h5py must be installed: pip install 'dmn\[hdf5\]'"):
+    with pytest.raises(MissingExtra, match=r"h5py must be installed: pip install 'dmn-em\[hdf5\]'"):
         open_volume(path)

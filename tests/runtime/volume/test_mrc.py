@@ -101,5 +101,5 @@ def test_not_mrc(tmp_path: Path) -> None:
 def test_without_mrcfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.mrc", SIGNED)
     monkeypatch.setitem(sys.modules, "mrcfile", None)
-    with pytest.raises(MissingExtra, match=r"mrcfile must be installed: pip install 'dmn\[mrc\]'"):
+    with pytest.raises(MissingExtra, match=r"mrcfile must be installed: pip install 'dmn-em\[mrc\]'"):
         open_volume(path)

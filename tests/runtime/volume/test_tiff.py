@@ -292,7 +292,7 @@ def test_without_imagecodecs(tmp_path: Path) -> None:
     assert lines == [
         str(STACK.sum()),
         f"MissingExtra to read LZW compression in {lzw}, imagecodecs must be installed: "
-        "pip install 'dmn[codecs]'",
+        "pip install 'dmn-em[codecs]'",
     ]
 
 
