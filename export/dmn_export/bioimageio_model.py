@@ -131,8 +131,10 @@ def check_archive(path: Path) -> None:
     Raises:
         InvalidField: it is no valid bioimage.io model package.
     """
-    # An open archive instead of its path: on its way the file does not end in .zip yet.
-    with ZipFile(path) as archive, ValidationContext(perform_io_checks=True, log_warnings=False):
+    # An open archive instead of its path: on its way the file does not end in .zip yet. The file is ours to
+    # close, for bioimageio.spec leaves members open, which would keep it open as well.
+    context = ValidationContext(perform_io_checks=True, log_warnings=False)
+    with path.open("rb") as file, ZipFile(file) as archive, context:
         _refuse_invalid(load_description(archive), str(path))
 
 

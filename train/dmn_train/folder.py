@@ -6,12 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dmn_runtime import __version__
 from dmn_runtime.errors import OutputError, RunError
 from dmn_train.files import write_json
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON
 
-RECORDED_LIBRARIES = ("numpy", "torch", "lightning-fabric", "kornia", "safetensors", "dmn")
+RECORDED_LIBRARIES = ("numpy", "torch", "lightning-fabric", "kornia", "safetensors")
 
 
 def check_folder(folder: Path, placed: PlacedRecipe, *, resume: bool, overwrite: bool) -> None:
@@ -75,8 +76,8 @@ def close_folder(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that shape the numbers."""
-    return {name: version(name) for name in RECORDED_LIBRARIES}
+    """Return the versions of DMN and of the libraries that shape the numbers."""
+    return {"dmn": __version__, **{name: version(name) for name in RECORDED_LIBRARIES}}
 
 
 def _started(folder: Path) -> dict[str, Any]:
