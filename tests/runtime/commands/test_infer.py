@@ -381,9 +381,23 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_once_there_is_room(
         assert infer(*words, "--resume") == 0
         assert infer(*words[:3], tmp_path / "whole.ome.zarr", *words[4:]) == 0
         assert files(small / "seg.ome.zarr") == files(tmp_path / "whole.ome.zarr")
-        subprocess.run(["mount", "-o", "remount,size=16k", str(small)], check=False)
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_blocks_beyond_the_machines_memory_are_refused(
+    small_package: Package,
+    stack: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from dmn_runtime import setup
+
+    monkeypatch.setattr(setup, "memory_bytes", lambda: 100_000)
+    assert "give a smaller --block" in refused(capsys, small_package(), stack, "-o", tmp_path / "seg.tif")
+    assert [p.name for p in tmp_path.iterdir()] == ["stack.tif"]
+    assert infer(small_package(), stack, "-o", tmp_path / "seg.tif", "--block", "1,16,16") == 0
 
 
 @pytest.mark.parametrize("text", ["1,2", "a,b,c", "1,2,3,4", "1.5,2,3", ""])
