@@ -85,7 +85,7 @@ def test_a_named_network_takes_context_slices() -> None:
         (
             "method.histogram_matching",
             0.5,
-            "r: method.histogram_matching needs data.target: name the volume, or set it to 0",
+            "r: method.histogram_matching needs data.target: name the volume, or change that key",
         ),
         ("augment.warp", 1.5, "r: augment.warp is 1.5, wanted less than or equal to 1"),
         ("name", "a b", "r: name: 'a b' names no file, wanted letters, digits, dots, dashes and underscores"),

@@ -8,194 +8,31 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from dmn_runtime.contract import Normalisation
 from dmn_runtime.errors import RecipeError
-from dmn_train.networks.sizes import SIZES, NetworkSpec
+from dmn_train.sections import (
+    AugmentSection,
+    DataSection,
+    InitSection,
+    LogSection,
+    LoopSection,
+    LossSection,
+    MethodSection,
+    NetworkSection,
+    NormalisationSection,
+    OptimiserSection,
+    Positive,
+    Section,
+    SelectSection,
+    ValidateSection,
+)
 
 MOST_CLASS_NAME_CHARS = 60
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
-Nanometres = tuple[Positive, Positive, Positive]
-SliceRange = tuple[Index, Index]
-
-
-class Section(BaseModel):
-    """A table of the recipe: unknown keys are refused, types are not bent, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class NetworkSection(Section):
-    """The network: a named student, or `base` and `levels`."""
-
-    name: Literal["s8", "s16", "s32"] | None = None
-    base: Annotated[int, Field(ge=1, le=256)] | None = None
-    levels: Annotated[int, Field(ge=1, le=6)] | None = None
-    context_slices: Annotated[int, Field(ge=0, le=8)] = 0
-
-    @model_validator(mode="after")
-    def _name_or_numbers(self) -> Self:
-        numbers = [self.base is not None, self.levels is not None]
-        if any(numbers) if self.name is not None else not all(numbers):
-            raise ValueError("wanted either name or both base and levels")
-        return self
-
-    @property
-    def spec(self) -> NetworkSpec:
-        """The facts that define the network."""
-        if self.name is not None:
-            named = SIZES[self.name]
-            return NetworkSpec(named.base, named.levels, self.context_slices)
-        assert self.base is not None
-        assert self.levels is not None
-        return NetworkSpec(self.base, self.levels, self.context_slices)
-
-
-class PhantomSection(Section):
-    """Made-up volumes with their truth (`dmn_runtime.phantom`): `count` seeds, starting at `seed`."""
-
-    count: Count = 8
-    shape: tuple[Count, Count, Count] = (8, 256, 256)
-    voxel_nm: Positive = 10.0
-    seed: Index = 1000
-
-
-class SourceSection(Section):
-    """The labelled volume: files, or phantoms."""
-
-    image: str | None = None
-    mask: str | None = None
-    valid: str | None = None
-    voxel_nm: Nanometres | None = None
-    slices: SliceRange | None = None
-    phantom: PhantomSection | None = None
-
-    @model_validator(mode="after")
-    def _files_or_phantom(self) -> Self:
-        files = [self.image is not None, self.mask is not None]
-        if self.phantom is not None:
-            others = [self.valid, self.voxel_nm, self.slices]
-            if any(files) or any(other is not None for other in others):
-                raise ValueError("phantom stands alone: remove the keys beside it")
-        elif not all(files):
-            raise ValueError("wanted both image and mask, or phantom")
-        if self.slices is not None and self.slices[0] >= self.slices[1]:
-            raise ValueError("slices must be [first, one past the last]")
-        return self
-
-
-class TargetSection(Section):
-    """The unlabelled volume that the network is meant for."""
-
-    image: str
-    voxel_nm: Nanometres | None = None
-    slices: SliceRange | None = None
-
-
-class DataSection(Section):
-    """What is trained on."""
-
-    source: SourceSection
-    target: TargetSection | None = None
-
-
-class NormalisationSection(Section):
-    """Percentiles that become -1 and 1, and where values are cut off."""
-
-    low_percent: Annotated[float, Field(ge=0.0, lt=50.0)] = 1.0
-    high_percent: Annotated[float, Field(gt=50.0, le=100.0)] = 99.0
-    clip: Annotated[float, Field(ge=1.0)] = 2.0
-
-    @property
-    def rule(self) -> Normalisation:
-        """The rule as the package's contract has it."""
-        return Normalisation(self.low_percent, self.high_percent, self.clip)
-
-
-class MethodSection(Section):
-    """The training method and its options."""
-
-    name: Literal["source_only"] = "source_only"
-    dice_weight: Annotated[float, Field(ge=0.0)] = 1.0
-    histogram_matching: Share = 0.0
-
-
-class AugmentSection(Section):
-    """How often (probability per crop) and how strongly crops are changed.
-
-    Attributes:
-        flip: flips and quarter turns, all eight alike.
-        rotate_degrees: largest turn beyond those, either way.
-        scale: largest zoom factor, in or out; 1 is none.
-        warp: probability of turn and zoom.
-        elastic: probability of a smooth displacement.
-        elastic_px: standard deviation of that displacement.
-        strength: of all changes of intensity together: 0 none, 1 strong.
-    """
-
-    flip: bool = True
-    warp: Share = 0.5
-    rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 45.0
-    scale: Annotated[float, Field(ge=1.0, le=2.0)] = 1.25
-    elastic: Share = 0.3
-    elastic_px: Annotated[float, Field(ge=0.0, le=32.0)] = 3.0
-    strength: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
-
-
-class OptimiserSection(Section):
-    """AdamW, its schedule and the average of weights."""
-
-    lr: Positive = 2e-3
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
-    schedule: Literal["cosine", "poly"] = "cosine"
-    warmup_steps: Index = 50
-    clip_norm: Positive = 1.0
-    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-
-
-class LoopSection(Section):
-    """How long, how much at once, and how often something is written."""
-
-    steps: Count = 2000
-    batch: Count = 8
-    crop_px: Annotated[int, Field(ge=8, le=2048)] = 192
-    foreground_share: Share = 0.5
-    seed: Index = 0
-    checkpoint_every: Count = 200
-    validate_every: Count = 250
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-
-
-class ValidateSection(Section):
-    """Labelled source data held out for the curves: slices of the volume, or as many other phantoms."""
-
-    slices: SliceRange | None = None
-    phantoms: Count | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.slices is None) == (self.phantoms is None):
-            raise ValueError("wanted either slices or phantoms")
-        if self.slices is not None and self.slices[0] >= self.slices[1]:
-            raise ValueError("slices must be [first, one past the last]")
-        return self
-
-
-class LogSection(Section):
-    """How the run is followed."""
-
-    every: Count = 25
-    overlays: Index = 3
-    tensorboard: bool = False
 
 
 class Recipe(Section):
@@ -208,11 +45,14 @@ class Recipe(Section):
     network: NetworkSection
     data: DataSection
     normalisation: NormalisationSection = NormalisationSection()
+    init: InitSection | None = None
     method: MethodSection = MethodSection()
+    loss: LossSection = LossSection()
     augment: AugmentSection = AugmentSection()
     optimiser: OptimiserSection = OptimiserSection()
     loop: LoopSection = LoopSection()
     validate_: Annotated[ValidateSection | None, Field(alias="validate")] = None
+    select: SelectSection = SelectSection()
     log: LogSection = LogSection()
 
     @field_validator("name")
@@ -239,13 +79,24 @@ class Recipe(Section):
             raise ValueError(
                 f"loop.crop_px is {crop_px}, wanted a multiple of {spec.stride_px} for {spec.levels} levels"
             )
-        if self.method.histogram_matching > 0 and self.data.target is None:
-            raise ValueError("method.histogram_matching needs data.target: name the volume, or set it to 0")
+        for key, wanted in self._target_users().items():
+            if wanted and not self.data.target:
+                raise ValueError(f"{key} needs data.target: name the volume, or change that key")
+        if self.select.rule == "held_out" and self.validate_ is None:
+            raise ValueError('select.rule "held_out" needs a [validate] section: add it, or change the rule')
         if self.validate_ is not None and (self.validate_.phantoms is None) == (
             self.data.source.phantom is not None
         ):
             raise ValueError("validate must hold phantoms for a phantom source and slices for any other")
         return self
+
+    def _target_users(self) -> dict[str, bool]:
+        """Return for each key that may want an unlabelled target volume whether it does."""
+        return {
+            "method.histogram_matching": self.method.histogram_matching > 0,
+            "method.name": self.method.name != "source_only",
+            "select.rule": self.select.rule in ("solidity", "entropy"),
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return every key, defaults included, as JSON types; `parse_recipe` reads it back."""
@@ -335,6 +186,8 @@ def _sentence(detail: ErrorDetails) -> str:
 def _suggestion(parts: list[str]) -> str:
     section: type[BaseModel] = Recipe
     for part in parts[:-1]:
+        if part.isdigit():  # the place in a list of tables
+            continue
         fields = {_written(name, section): name for name in section.model_fields}
         section = _section_of(section.model_fields[fields[part]].annotation)
     known = [_written(name, section) for name in section.model_fields]
@@ -351,6 +204,8 @@ def _written(field: str, section: type[BaseModel]) -> str:
 def _section_of(annotation: Any) -> type[BaseModel]:
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
     section: type[BaseModel] = annotation
     return section
 

@@ -1,0 +1,387 @@
+"""The tables of a recipe (docs/training.md lists the keys); `recipe.py` puts them together."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from dmn_runtime.contract import Normalisation
+from dmn_train.networks.sizes import SIZES, NetworkSpec
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+Nanometres = tuple[Positive, Positive, Positive]
+SliceRange = tuple[Index, Index]
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+def _ordered(span: SliceRange | None, key: str) -> None:
+    if span is not None and span[0] >= span[1]:
+        raise ValueError(f"{key} must be [first, one past the last]")
+
+
+class Section(BaseModel):
+    """A table of the recipe: unknown keys are refused, types are not bent, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class NetworkSection(Section):
+    """The network: a named student, or `base` and `levels`."""
+
+    name: Literal["s8", "s16", "s32"] | None = None
+    base: Annotated[int, Field(ge=1, le=256)] | None = None
+    levels: Annotated[int, Field(ge=1, le=6)] | None = None
+    context_slices: Annotated[int, Field(ge=0, le=8)] = 0
+
+    @model_validator(mode="after")
+    def _name_or_numbers(self) -> Self:
+        numbers = [self.base is not None, self.levels is not None]
+        if any(numbers) if self.name is not None else not all(numbers):
+            raise ValueError("wanted either name or both base and levels")
+        return self
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The facts that define the network."""
+        if self.name is not None:
+            named = SIZES[self.name]
+            return NetworkSpec(named.base, named.levels, self.context_slices)
+        assert self.base is not None
+        assert self.levels is not None
+        return NetworkSpec(self.base, self.levels, self.context_slices)
+
+
+class PhantomSection(Section):
+    """Made-up volumes with their truth (`dmn_runtime.phantom`): `count` seeds, starting at `seed`."""
+
+    count: Count = 8
+    shape: tuple[Count, Count, Count] = (8, 256, 256)
+    voxel_nm: Positive = 10.0
+    seed: Index = 1000
+
+
+class SourceSection(Section):
+    """The labelled volume: files, or phantoms.
+
+    Attributes:
+        image: path of the volume.
+        mask: path of its labels.
+        valid: path of a volume that is 0 where the labels do not count.
+        voxel_nm: voxel size, zyx; wanted where the file does not say it.
+        slices: [first, one past the last] slice on the z axis that is trained on.
+        columns: likewise on the x axis, raw px.
+        label: values of the mask that are foreground, the others are background (255 stays unlabelled);
+            None: the mask holds 0, 1 and 255 alone.
+        fraction: share of the slices whose labels are used.
+        pick: which ones: drawn at random, or balanced (their foreground shares spread as the volume's do).
+        phantom: made-up volumes in place of files.
+    """
+
+    image: str | None = None
+    mask: str | None = None
+    valid: str | None = None
+    voxel_nm: Nanometres | None = None
+    slices: SliceRange | None = None
+    columns: SliceRange | None = None
+    label: tuple[Index, ...] | None = None
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    pick: Literal["random", "balanced"] = "random"
+    phantom: PhantomSection | None = None
+
+    @model_validator(mode="after")
+    def _files_or_phantom(self) -> Self:
+        files = [self.image is not None, self.mask is not None]
+        if self.phantom is not None:
+            others = [self.valid, self.voxel_nm, self.slices, self.columns, self.label]
+            if any(files) or any(other is not None for other in others):
+                raise ValueError("phantom stands alone: remove the keys beside it")
+        elif not all(files):
+            raise ValueError("wanted both image and mask, or phantom")
+        _ordered(self.slices, "slices")
+        _ordered(self.columns, "columns")
+        return self
+
+
+class TargetSection(Section):
+    """An unlabelled volume of the domain that the network is meant for; there is no key for labels.
+
+    Attributes:
+        image: path of the volume.
+        voxel_nm: voxel size, zyx; wanted where the file does not say it.
+        slices: [first, one past the last] slice on the z axis that is used.
+        columns: likewise on the x axis, raw px.
+    """
+
+    image: str
+    voxel_nm: Nanometres | None = None
+    slices: SliceRange | None = None
+    columns: SliceRange | None = None
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        _ordered(self.slices, "slices")
+        _ordered(self.columns, "columns")
+        return self
+
+
+class DataSection(Section):
+    """What is trained on: one labelled source and any number of unlabelled volumes of the target domain."""
+
+    source: SourceSection
+    target: tuple[TargetSection, ...] = ()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_or_many(cls, given: Any) -> Any:
+        """Take a single table, `[data.target]`, for a list of one, and a null of an older run for none."""
+        if given is None:
+            return ()
+        return (given,) if isinstance(given, dict) else given
+
+
+class InitSection(Section):
+    """Where the weights start: those of a finished run (`run`, its folder), the moving average of its end."""
+
+    run: str
+
+
+class NormalisationSection(Section):
+    """Percentiles that become -1 and 1, and where values are cut off."""
+
+    low_percent: Annotated[float, Field(ge=0.0, lt=50.0)] = 1.0
+    high_percent: Annotated[float, Field(gt=50.0, le=100.0)] = 99.0
+    clip: Annotated[float, Field(ge=1.0)] = 2.0
+
+    @property
+    def rule(self) -> Normalisation:
+        """The rule as the package's contract has it."""
+        return Normalisation(self.low_percent, self.high_percent, self.clip)
+
+
+class LossSection(Section):
+    """The segmentation loss on labelled pixels: a sum of terms, each with its weight; 0 leaves a term out.
+
+    Attributes:
+        cross_entropy: weight of the binary cross-entropy.
+        focal: weight of the focal loss.
+        dice: weight of 1 - Dice.
+        tversky: weight of 1 - Tversky index.
+        foreground_weight: what a foreground pixel counts in cross-entropy and focal loss; background is 1.
+        focal_gamma: exponent of the focal loss.
+        tversky_false_positive: alpha of the Tversky index.
+        tversky_false_negative: beta of it.
+        boundary_weight: what pixels at an outline count more in cross-entropy and focal loss; 0 is none.
+        boundary_px: standard deviation of that rise, in px from the outline.
+    """
+
+    cross_entropy: Weight = 1.0
+    focal: Weight = 0.0
+    dice: Weight = 1.0
+    tversky: Weight = 0.0
+    foreground_weight: Positive = 1.0
+    focal_gamma: Weight = 2.0
+    tversky_false_positive: Weight = 0.3
+    tversky_false_negative: Weight = 0.7
+    boundary_weight: Weight = 0.0
+    boundary_px: Annotated[float, Field(gt=0.0, le=32.0)] = 4.0
+
+    @model_validator(mode="after")
+    def _some_term(self) -> Self:
+        if not any((self.cross_entropy, self.focal, self.dice, self.tversky)):
+            raise ValueError("every term of the loss has weight 0: give one of them a weight")
+        return self
+
+
+class AlignSection(Section):
+    """Which features are aligned and how strongly (Roels et al. 2019, equation 1).
+
+    Attributes:
+        weight: lambda of the deepest encoder level.
+        rise: lambda of a level over that of the level above it; 1 weighs all levels alike.
+        encoder_levels: how many of the deepest encoder levels are aligned; None is all.
+        decoder_weight: lambda of every decoder level; 0 leaves the decoder alone.
+        ramp: raise all lambdas from 0 over the run (Ganin et al. 2016); false keeps them.
+    """
+
+    weight: Weight = 1.0
+    rise: Annotated[float, Field(ge=1.0)] = 2.0
+    encoder_levels: Count | None = None
+    decoder_weight: Weight = 0.0
+    ramp: bool = True
+
+
+class MmdSection(AlignSection):
+    """Maximum mean discrepancy: pixels drawn from each domain and level, kernel widths over the median."""
+
+    pixels: Annotated[int, Field(ge=2, le=8192)] = 1024
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+class CoralSection(AlignSection):
+    """Correlation alignment of the channels' covariances."""
+
+
+class DannSection(AlignSection):
+    """Domain-adversarial training: `channels` of the discriminators' convolutions."""
+
+    channels: Count = 48
+
+
+class YnetSection(Section):
+    """Reconstruction of both domains by a second decoder without skips (Roels et al. 2019, equation 2).
+
+    Attributes:
+        source_weight: lambda_s.
+        target_weight: lambda_t.
+    """
+
+    source_weight: Weight = 0.1
+    target_weight: Weight = 0.1
+
+
+MethodName = Literal["source_only", "adabn", "mmd", "coral", "dann", "ynet"]
+OPTIONS = ("mmd", "coral", "dann", "ynet")
+"""Methods that have a table of their own, `[method.NAME]`."""
+
+
+class MethodSection(Section):
+    """The training method, with the options of the one that is named.
+
+    Attributes:
+        name: the method; all but source_only want a target.
+        histogram_matching: share of the source's crops that are matched to the target's histogram.
+        mmd: options of method mmd, and so on.
+    """
+
+    name: MethodName = "source_only"
+    histogram_matching: Share = 0.0
+    mmd: MmdSection | None = None
+    coral: CoralSection | None = None
+    dann: DannSection | None = None
+    ynet: YnetSection | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_options(cls, given: Any) -> Any:
+        """Write the defaults of the named method's options down."""
+        if isinstance(given, dict) and given.get("name") in OPTIONS and given.get(given["name"]) is None:
+            return {**given, given["name"]: {}}
+        return given
+
+    @model_validator(mode="after")
+    def _no_others(self) -> Self:
+        for name in OPTIONS:
+            if name != self.name and getattr(self, name) is not None:
+                raise ValueError(f"[method.{name}] has no meaning for method {self.name}: remove it")
+        return self
+
+
+class AugmentSection(Section):
+    """How often (probability per crop) and how strongly crops are changed.
+
+    Attributes:
+        flip: flips and quarter turns, all eight alike.
+        rotate_degrees: largest turn beyond those, either way.
+        scale: largest zoom factor, in or out; 1 is none.
+        warp: probability of turn and zoom.
+        elastic: probability of a smooth displacement.
+        elastic_px: standard deviation of that displacement.
+        strength: of all changes of intensity together: 0 none, 1 strong.
+        target_strength: the same for crops of the target; None is `strength`.
+    """
+
+    flip: bool = True
+    warp: Share = 0.5
+    rotate_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 45.0
+    scale: Annotated[float, Field(ge=1.0, le=2.0)] = 1.25
+    elastic: Share = 0.3
+    elastic_px: Annotated[float, Field(ge=0.0, le=32.0)] = 3.0
+    strength: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
+    target_strength: Annotated[float, Field(ge=0.0, le=2.0)] | None = None
+
+
+class OptimiserSection(Section):
+    """AdamW, its schedule and the average of weights.
+
+    Attributes:
+        lr: peak of the learning rate.
+        weight_decay: of AdamW.
+        schedule: how the rate falls after the warm-up (`schedule.py`).
+        warmup_steps: steps of linear rise.
+        drop: factor of the schedule "step".
+        drop_every_steps: how often that factor is laid on.
+        clip_norm: bound of the gradient's norm.
+        ema_decay: of the moving average of weights that is exported; 0 is none.
+    """
+
+    lr: Positive = 2e-3
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    schedule: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    warmup_steps: Index = 50
+    drop: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    drop_every_steps: Count = 100
+    clip_norm: Positive = 1.0
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+
+
+class LoopSection(Section):
+    """How long, how much at once, and how often something is written."""
+
+    steps: Count = 2000
+    batch: Count = 8
+    crop_px: Annotated[int, Field(ge=8, le=2048)] = 192
+    foreground_share: Share = 0.5
+    seed: Index = 0
+    checkpoint_every: Count = 200
+    validate_every: Count = 250
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Count = 1
+
+
+class ValidateSection(Section):
+    """Labelled source data held out for the curves: slices of the volume, or as many other phantoms."""
+
+    slices: SliceRange | None = None
+    phantoms: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.slices is None) == (self.phantoms is None):
+            raise ValueError("wanted either slices or phantoms")
+        _ordered(self.slices, "slices")
+        return self
+
+
+class SelectSection(Section):
+    """Which weights of a run are kept; no rule reads a label of the target.
+
+    Attributes:
+        rule: last: those of the last step. held_out: the best IoU on held-out source data. solidity: where
+            the objects found in the target are as solid as the source's labels. entropy: where the target's
+            probabilities are most certain. All are measured at every validation.
+        keep: how many snapshots stay in the run folder, the best by `rule` (for "last": the latest).
+        patience: validations without a better score after which the run ends; 0 never ends it early.
+        target_slices: how many slices of the target solidity and entropy are measured on.
+    """
+
+    rule: Literal["last", "held_out", "solidity", "entropy"] = "last"
+    keep: Index = 0
+    patience: Index = 0
+    target_slices: Count = 6
+
+    @model_validator(mode="after")
+    def _patience_needs_a_score(self) -> Self:
+        if self.patience and self.rule == "last":
+            raise ValueError('patience needs a score: set rule to "held_out", "solidity" or "entropy"')
+        return self
+
+
+class LogSection(Section):
+    """How the run is followed."""
+
+    every: Count = 25
+    overlays: Index = 3
+    tensorboard: bool = False
