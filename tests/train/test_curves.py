@@ -2,9 +2,13 @@
 
 import errno
 import os
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dmn_runtime.errors import OutputError
 from dmn_train.curves import CsvCurves, ManyCurves, TensorBoardCurves
@@ -32,8 +36,22 @@ def test_tensorboard_events_are_written_beside(tmp_path: Path) -> None:
     assert b"loss" in events.read_bytes()
 
 
+def test_pictures_go_to_tensorboard_alone(tmp_path: Path) -> None:
+    rgb = np.zeros((2, 3, 3), np.uint8)
+    rgb[1, 2] = (255, 60, 160)
+    curves = ManyCurves((CsvCurves(tmp_path / "c.csv", done=0), TensorBoardCurves(tmp_path / "tb", done=0)))
+    curves.picture(7, "overlays/0", rgb)
+    curves.close()
+    assert (tmp_path / "c.csv").read_text() == "step,name,value\n"
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()
+    (image,) = events.Images("overlays/0")
+    assert (image.step, image.height, image.width) == (7, 2, 3)
+    png = Image.open(BytesIO(image.encoded_image_string))
+    np.testing.assert_array_equal(np.asarray(png), rgb)
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     csv, events = CsvCurves(tmp_path / "c.csv", done=0), TensorBoardCurves(tmp_path / "tb", done=0)
@@ -41,7 +59,10 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         full.setattr(csv._file, "write", fail, raising=False)
         full.setattr(csv._file, "close", fail, raising=False)
         full.setattr(events._writer, "add_scalar", fail)
+        full.setattr(events._writer, "add_image", fail)
         full.setattr(events._writer, "close", fail)
+        with pytest.raises(OutputError, match=r"tb cannot be written \(No space left on device\)"):
+            events.picture(1, "overlay", np.zeros((2, 3, 3), np.uint8))
         for curves, name in ((csv, "c.csv"), (events, "tb")):
             with pytest.raises(OutputError, match=rf"{name} cannot be written \(No space left on device\)"):
                 curves.add(1, {"loss": 0.5})

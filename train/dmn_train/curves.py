@@ -1,5 +1,7 @@
 """Curves of a run: `curves.csv`, one line a value (step,name,value), and TensorBoard events if wanted.
 
+TensorBoard takes pictures as well.
+
 Every write may raise OutputError: the disk is full, or the system forbids it otherwise.
 """
 
@@ -7,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dmn_train.files import translate_write_errors, write_text
 
@@ -18,6 +23,10 @@ class Curves(Protocol):
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Append named values of `step`."""
+        ...
+
+    def picture(self, step: int, name: str, rgb: NDArray[np.uint8]) -> None:
+        """Show a picture, uint8 yxc, of `step`."""
         ...
 
     def close(self) -> None:
@@ -42,6 +51,9 @@ class CsvCurves:
             for name, value in values.items():
                 self._file.write(f"{step},{name},{value:.6g}\n")
 
+    def picture(self, step: int, name: str, rgb: NDArray[np.uint8]) -> None:
+        """Ignore the picture: a table has no place for it, and the run folder keeps the last ones as PNG."""
+
     def close(self) -> None:
         """Close the file."""
         with translate_write_errors(self._path):
@@ -65,6 +77,11 @@ class TensorBoardCurves:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
 
+    def picture(self, step: int, name: str, rgb: NDArray[np.uint8]) -> None:
+        """Show a picture, uint8 yxc, of `step`."""
+        with translate_write_errors(self._folder):
+            self._writer.add_image(name, rgb, step, dataformats="HWC")
+
     def close(self) -> None:
         """Flush and close the event file."""
         with translate_write_errors(self._folder):
@@ -81,6 +98,11 @@ class ManyCurves:
         """Append named values of `step`."""
         for place in self.places:
             place.add(step, values)
+
+    def picture(self, step: int, name: str, rgb: NDArray[np.uint8]) -> None:
+        """Show a picture, uint8 yxc, of `step`."""
+        for place in self.places:
+            place.picture(step, name, rgb)
 
     def close(self) -> None:
         """Close all."""
