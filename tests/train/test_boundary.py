@@ -76,3 +76,10 @@ def test_a_crop_does_not_see_the_outline_of_another() -> None:
     got = boundary_weights(truth, 4.0, 2.0)
     assert got[0].max() == 5
     assert (got[1] == 1).all()
+
+
+def test_the_rise_reaches_from_the_first_row_to_the_last() -> None:
+    truth, valid = torch.zeros(1, 1, 4, 2), torch.zeros(1, 1, 4, 2)
+    truth[..., 1], valid[..., 0, :] = 1, 1
+    rows = [[1 + 4 * np.exp(-(y**2) / 8)] * 2 for y in range(4)]
+    np.testing.assert_allclose(boundary_weights(truth, 4.0, 2.0, valid)[0, 0].numpy(), rows, rtol=1e-6)
