@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from dmn_train.data import cut_window, draw_batch
 from dmn_train.recipe import PlacedRecipe
@@ -17,7 +18,7 @@ STILL = ("augment.flip=false", "augment.warp=0.0", "augment.elastic=0.0", "augme
 
 def test_a_batch_has_the_shape_and_types_that_networks_want(placed: Placed) -> None:
     recipe = placed("network.context_slices=1")
-    batch = draw_batch(load_material(recipe).train, recipe.recipe, 0)
+    batch = draw_batch(load_material(recipe), recipe.recipe, 0)
     assert batch.image.shape == (4, 3, 32, 32)
     assert batch.truth.shape == batch.valid.shape == (4, 1, 32, 32)
     assert {t.dtype for t in (batch.image, batch.truth, batch.valid)} == {torch.float32}
@@ -27,7 +28,7 @@ def test_a_batch_has_the_shape_and_types_that_networks_want(placed: Placed) -> N
 
 def test_a_batch_depends_on_seed_and_step_and_on_nothing_before(placed: Placed) -> None:
     recipe = placed()
-    stacks = load_material(recipe).train
+    stacks = load_material(recipe)
     forward = [draw_batch(stacks, recipe.recipe, step) for step in range(4)]
     torch.manual_seed(99)
     np.random.default_rng(1).random()
@@ -43,8 +44,7 @@ def test_a_batch_depends_on_seed_and_step_and_on_nothing_before(placed: Placed) 
 
 def test_unchanged_crops_are_pieces_of_the_volume(placed: Placed) -> None:
     recipe = placed(*STILL)
-    (stack,) = load_material(recipe).train
-    batch = draw_batch((stack,), recipe.recipe, 0)
+    batch = draw_batch(load_material(recipe), recipe.recipe, 0)
     dark = batch.image[batch.truth == 1].mean()
     bright = batch.image[batch.truth == 0].mean()
     assert dark < -0.3 < 0.3 < bright
@@ -52,12 +52,13 @@ def test_unchanged_crops_are_pieces_of_the_volume(placed: Placed) -> None:
 
 def test_most_crops_hold_foreground(placed: Placed) -> None:
     recipe = placed("loop.batch=8")
-    (stack,) = load_material(recipe).train
+    material = load_material(recipe)
+    (stack,) = material.train
     mask = np.zeros_like(stack.mask)
     mask[2, 20:26, 30:36] = 1  # one small object in 5 slices of 48 x 64
-    rare = replace(stack, mask=mask, foreground=np.flatnonzero(mask))
+    rare = replace(material, train=(replace(stack, mask=mask, foreground=np.flatnonzero(mask)),))
     held = [
-        (draw_batch((rare,), recipe.recipe, step).truth.amax(dim=(1, 2, 3)) > 0).float().mean().item()
+        (draw_batch(rare, recipe.recipe, step).truth.amax(dim=(1, 2, 3)) > 0).float().mean().item()
         for step in range(20)
     ]
     assert np.mean(held) >= 0.5
@@ -65,9 +66,9 @@ def test_most_crops_hold_foreground(placed: Placed) -> None:
 
 def test_unlabelled_voxels_are_not_valid(placed: Placed) -> None:
     recipe = placed(*STILL)
-    (stack,) = load_material(recipe).train
-    stack.mask[:, :, 32:] = 255
-    batch = draw_batch((stack,), recipe.recipe, 0)
+    material = load_material(recipe)
+    material.train[0].mask[:, :, 32:] = 255
+    batch = draw_batch(material, recipe.recipe, 0)
     assert 0.0 < batch.valid.mean() < 1.0
     assert batch.truth[batch.valid == 0].max() == 0.0
 
@@ -76,10 +77,14 @@ def test_matched_tables_are_blended_in(placed: Placed) -> None:
     recipe = placed(
         *STILL, "data.target.image=image.tif", "data.target.voxel_nm=[5,5,5]", "method.histogram_matching=1.0"
     )
-    (stack,) = load_material(recipe).train
-    shifted = replace(stack, matched=stack.table + 0.5)
-    plain = draw_batch((replace(stack, matched=stack.table),), recipe.recipe, 0).image
-    moved = draw_batch((shifted,), recipe.recipe, 0).image - plain
+    material = load_material(recipe)
+    (stack,) = material.train
+
+    def drawn(matched: NDArray[np.float32]) -> torch.Tensor:
+        changed = replace(material, train=(replace(stack, matched=(matched,)),))
+        return draw_batch(changed, recipe.recipe, 0).image
+
+    moved = drawn(stack.table + 0.5) - drawn(stack.table)
     shifts = moved.amax(dim=(1, 2, 3))
     torch.testing.assert_close(moved.amin(dim=(1, 2, 3)), shifts, atol=1e-5, rtol=0)
     assert ((shifts > 0) & (shifts < 0.5)).all()

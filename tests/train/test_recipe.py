@@ -81,7 +81,11 @@ def test_a_named_network_takes_context_slices() -> None:
             2,
             "r: validate must hold phantoms for a phantom source and slices for any other",
         ),
-        ("method.name", "magic", "r: method.name is \"magic\", wanted 'source_only'"),
+        (
+            "method.name",
+            "magic",
+            "r: method.name is \"magic\", wanted 'source_only', 'adabn', 'mmd', 'coral', 'dann' or 'ynet'",
+        ),
         (
             "method.histogram_matching",
             0.5,

@@ -104,8 +104,8 @@ def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         (lambda f: f.pop("format"), r"run\.json is damaged \('format'\)"),
-        (lambda f: f.update(format_version=2), "is dmn-run version 2, wanted dmn-run version 1"),
-        (lambda f: f.update(format="other"), "is other version 1, wanted dmn-run version 1"),
+        (lambda f: f.update(format_version=3), "is dmn-run version 3, wanted dmn-run version 2"),
+        (lambda f: f.update(format="other"), "is other version 2, wanted dmn-run version 2"),
         (lambda f: f.pop("network"), r"run\.json is damaged \(KeyError: 'network'\)"),
         (lambda f: f.update(voxel_nm=[5, 5]), r"run\.json is damaged \(ValueError"),
     ],

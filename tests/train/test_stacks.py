@@ -86,8 +86,7 @@ def test_a_target_is_measured_and_matched(placed: Placed, folder: Path) -> None:
     assert [o.role for o in material.origins] == ["source", "target"]
     assert material.origins[1].mask_fingerprint is None
     (stack,) = material.train
-    assert stack.matched is not None
-    matched = stack.matched[image]
+    matched = stack.matched[0][image]
     target = material.origins[1].map.apply(255 - image // 2)
     np.testing.assert_allclose(
         np.quantile(matched, [0.1, 0.5, 0.9]), np.quantile(target, [0.1, 0.5, 0.9]), atol=0.05

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from dmn_train.recipe import AugmentSection
+from dmn_train.sections import AugmentSection
 
 ELASTIC_KNOTS = 5
 LUT_SIZE = 1024

@@ -1,7 +1,7 @@
 """The state of an unfinished run in one safetensors file: no pickle, whole or absent.
 
-Tensors are named network.*, average.* and optimiser.<parameter>.<moment>; the metadata holds the step and the
-loss scaler. Batches and learning rates are functions of the step, so there is nothing else to keep.
+Tensors are named objective.*, average.* and optimiser.<parameter>.<moment>; the metadata holds the step and
+the loss scaler. Batches and learning rates are functions of the step, so there is nothing else to keep.
 """
 
 import json
@@ -15,22 +15,30 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dmn_runtime.errors import RunError
+from dmn_train.domains import DomainNetwork
 from dmn_train.files import write_whole
+from dmn_train.methods.base import Objective
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What training changes: the network, its running average and the optimiser."""
+    """What training changes.
 
-    network: nn.Module
-    average: nn.Module
+    Attributes:
+        objective: the network, and what the method learns beside it.
+        average: the running average of the network.
+        optimiser: of all weights of the objective.
+    """
+
+    objective: Objective
+    average: DomainNetwork
     optimiser: torch.optim.Optimizer
 
 
 def save_checkpoint(path: Path, learner: Learner, *, step: int, scaler: dict[str, Any]) -> None:
     """Write the state after `step` steps; `scaler` is the precision plugin's JSON-able state."""
     tensors = {
-        **_prefixed("network", learner.network.state_dict()),
+        **_prefixed("objective", learner.objective.state_dict()),
         **_prefixed("average", learner.average.state_dict()),
         **_optimiser_tensors(learner.optimiser),
     }
@@ -48,7 +56,7 @@ def load_checkpoint(path: Path, learner: Learner) -> tuple[int, dict[str, Any]]:
         with safe_open(path, framework="pt") as archive:
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 no mapping
             metadata = archive.metadata()
-        learner.network.load_state_dict(_under("network", tensors))
+        learner.objective.load_state_dict(_under("objective", tensors))
         learner.average.load_state_dict(_under("average", tensors))
         _load_optimiser(learner.optimiser, _under("optimiser", tensors))
         return int(metadata["step"]), json.loads(metadata["scaler"])

@@ -1,7 +1,6 @@
 """Batches of crops, each a pure function of (seed, step): a resumed run needs no generator's state."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,29 +14,67 @@ from dmn_runtime.normalise import spread
 from dmn_runtime.plan import reflect
 from dmn_train.augment import change_intensity, draw_warp, window_px
 from dmn_train.recipe import PlacedRecipe, Recipe
-from dmn_train.stacks import FOREGROUND, UNLABELLED, Stack, source_input
+from dmn_train.stacks import FOREGROUND, UNLABELLED, Material, Stack, TargetStack, source_input
 
 ANCHOR_REACH = 0.25  # how far, in crops, an anchored crop's centre lies from its foreground voxel at most
+TARGET_STREAM = 1  # the target's crops have random numbers of their own
 OVERHANG = 0.125  # how far, in crops, an anchored crop may reach over the volume's edge (reflected there)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Crops of the labelled source.
+class Batch(NamedTuple):
+    """Crops of the labelled source and, for methods that adapt, of the unlabelled target.
+
+    A named tuple, because Fabric looks into what goes through a module and refuses frozen dataclasses.
 
     Attributes:
         image: nchw float32, normalised, c = in_channels.
         truth: n1hw float32, 1 foreground, 0 else.
         valid: n1hw float32, 1 labelled, 0 else.
+        target: nchw float32, normalised crops of the target; None for a method that wants none.
     """
 
     image: Tensor
     truth: Tensor
     valid: Tensor
+    target: Tensor | None
 
 
-def draw_batch(stacks: tuple[Stack, ...], recipe: Recipe, step: int) -> Batch:
-    """Draw the batch of `step`; `loop.foreground_share` of its crops are drawn around a foreground voxel."""
+def draw_batch(material: Material, recipe: Recipe, step: int) -> Batch:
+    """Draw the batch of `step`.
+
+    The source's crops do not depend on whether there is a target: methods are compared on the same crops.
+    """
+    image, truth, valid = _draw_source(material.train, recipe, step)
+    wanted = recipe.method.name != "source_only"
+    return Batch(image, truth, valid, _draw_target(material.target, recipe, step) if wanted else None)
+
+
+def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, step: int) -> Tensor:
+    """Draw as many crops of the target as of the source, all over its volumes alike."""
+    loop, augment = recipe.loop, recipe.augment
+    rng = np.random.default_rng([loop.seed, step, TARGET_STREAM])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    edge = window_px(augment, loop.crop_px)
+    sizes = np.array([stack.grey.size for stack in stacks], np.float64)
+    windows = []
+    for _ in range(loop.batch):
+        stack = stacks[int(rng.choice(len(stacks), p=sizes / sizes.sum()))]
+        z, y, x = stack.grey.shape
+        centre = (
+            int(rng.integers(z)),
+            _draw_inside(rng, y, loop.crop_px),
+            _draw_inside(rng, x, loop.crop_px),
+        )
+        window = cut_window(stack.grey, centre, recipe.network.spec.context_slices, edge, edge)
+        windows.append(stack.table[window])
+    warp = draw_warp(rng, augment, loop.batch, loop.crop_px, edge)
+    image = warp.image(torch.from_numpy(np.stack(windows)))
+    strength = augment.strength if augment.target_strength is None else augment.target_strength
+    return change_intensity(image, rng, generator, strength, recipe.normalisation.clip)
+
+
+def _draw_source(stacks: tuple[Stack, ...], recipe: Recipe, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw image, truth and valid; `loop.foreground_share` of the crops lie around a foreground voxel."""
     loop, augment = recipe.loop, recipe.augment
     rng = np.random.default_rng([loop.seed, step])
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -54,10 +91,10 @@ def draw_batch(stacks: tuple[Stack, ...], recipe: Recipe, step: int) -> Batch:
     image = warp.image(torch.from_numpy(np.stack(windows)))
     mask = warp.labels(torch.from_numpy(np.stack(labels).astype(np.float32)))
     clip = recipe.normalisation.clip
-    return Batch(
-        image=change_intensity(image, rng, generator, augment.strength, clip),
-        truth=(mask == FOREGROUND).float(),
-        valid=(mask != UNLABELLED).float(),
+    return (
+        change_intensity(image, rng, generator, augment.strength, clip),
+        (mask == FOREGROUND).float(),
+        (mask != UNLABELLED).float(),
     )
 
 
@@ -85,12 +122,13 @@ def _draw_centre(
     stacks: tuple[Stack, ...], rng: Generator, crop_px: int, *, anchored: bool
 ) -> tuple[Stack, Triple]:
     """Draw a stack and the centre of a crop: anywhere, or within reach of a foreground voxel."""
-    weights = np.array([len(s.foreground) if anchored else s.mask.size for s in stacks], np.float64)
+    sizes = [len(s.foreground) if anchored else len(s.slices) * s.mask[0].size for s in stacks]
+    weights = np.array(sizes, np.float64)
     stack = stacks[int(rng.choice(len(stacks), p=weights / weights.sum()))]
     if not anchored:
-        z, y, x = stack.mask.shape
+        _, y, x = stack.mask.shape
         centre_y, centre_x = _draw_inside(rng, y, crop_px), _draw_inside(rng, x, crop_px)
-        return stack, (int(rng.integers(z)), centre_y, centre_x)
+        return stack, (int(stack.slices[rng.integers(len(stack.slices))]), centre_y, centre_x)
     flat = stack.foreground[int(rng.integers(len(stack.foreground)))]
     z, y, x = (int(i) for i in np.unravel_index(flat, stack.mask.shape))
     reach = int(crop_px * ANCHOR_REACH)
@@ -113,11 +151,12 @@ def _draw_inside(rng: Generator, extent: int, crop_px: int) -> int:
 
 
 def _draw_table(stack: Stack, rng: Generator, share: float) -> NDArray[np.float32]:
-    """Return the stack's table or, with probability `share`, a blend of it with the matched one."""
+    """Return the stack's table or, with probability `share`, a blend of it with a matched one."""
     chosen, blend = rng.random() < share, np.float32(rng.random())
-    if stack.matched is None or not chosen:
+    if not stack.matched or not chosen:
         return stack.table
-    return stack.table + blend * (stack.matched - stack.table)
+    matched = stack.matched[int(rng.integers(len(stack.matched)))]
+    return stack.table + blend * (matched - stack.table)
 
 
 def parity_tiles_of(

@@ -15,20 +15,25 @@ BF16_CPU_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Build the Fabric of a recipe's `loop.device` and `loop.precision`, one device.
+def make_fabric(device: str, precision: str, devices: int) -> Fabric:
+    """Build the Fabric of a recipe's `loop.device`, `loop.precision` and `loop.devices`.
 
     Raises:
-        RecipeError: the device is not here.
+        RecipeError: the device is not here, or fewer of them than wanted.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RecipeError('loop.device is "cuda", but torch sees no CUDA device here: wanted "auto" or "cpu"')
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    present = torch.cuda.device_count()
+    if device == "cuda" and devices > present:
+        raise RecipeError(
+            f"loop.devices is {devices}, but torch sees {present} CUDA devices here: set it to that"
+        )
     chosen = choose_precision(device) if precision == "auto" else cast(Precision, precision)
     # Fabric announces the precision on standard error; run.json records it.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    return Fabric(accelerator=device, devices=1, precision=chosen)
+    return Fabric(accelerator=device, devices=devices, precision=chosen)
 
 
 def choose_precision(device: str) -> Precision:

@@ -16,16 +16,20 @@ from dmn_train.average import update_average
 from dmn_train.checkpoint import Learner, load_checkpoint, plain_weights, save_checkpoint
 from dmn_train.curves import CsvCurves, Curves, ManyCurves, TensorBoardCurves
 from dmn_train.data import Batch, draw_batch
+from dmn_train.domains import DomainNetwork
 from dmn_train.files import file_sha256, write_whole
 from dmn_train.folder import check_folder, close_folder, library_versions, open_folder
 from dmn_train.hardware import device_name, make_fabric
 from dmn_train.interrupt import deferred_interrupts
+from dmn_train.methods.base import Objective
 from dmn_train.methods.table import make_method
 from dmn_train.networks.unet import UNet
-from dmn_train.recipe import OptimiserSection, PlacedRecipe, Recipe
+from dmn_train.recipe import PlacedRecipe, Recipe
 from dmn_train.run import CHECKPOINT, CURVES, FORMAT, FORMAT_VERSION, OVERLAYS, WEIGHTS
 from dmn_train.schedule import learning_rate
+from dmn_train.sections import OptimiserSection
 from dmn_train.stacks import Material, load_material
+from dmn_train.start import Start, find_start
 from dmn_train.validate import validation_iou, write_overlays
 
 THRESHOLD = 0.5
@@ -80,13 +84,13 @@ def train(
     """
     recipe, loop = placed.recipe, placed.recipe.loop
     check_folder(folder, placed, resume=resume, overwrite=overwrite)
+    start = find_start(placed)
     material = load_material(placed)
-    fingerprints = [origin.fingerprint for origin in material.origins]
+    fingerprints = [*(origin.fingerprint for origin in material.origins), *start.fingerprints]
     goes_on = open_folder(folder, placed, fingerprints, resume=resume)
-    fabric = make_fabric(loop.device, loop.precision)
+    fabric = make_fabric(loop.device, loop.precision, loop.devices)
     torch.manual_seed(loop.seed)
-    learner, wrapped, optimiser = _make_learner(fabric, recipe)
-    method = make_method(recipe.method)
+    learner, wrapped, optimiser = _make_learner(fabric, recipe, start)
     first, scaler = load_checkpoint(folder / CHECKPOINT, learner) if goes_on else (0, {})
     fabric.strategy.precision.load_state_dict(scaler)
     curves = _open_curves(folder, recipe, first)
@@ -96,14 +100,15 @@ def train(
         with deferred_interrupts() as interrupt:
             for step in range(first, loop.steps):
                 rate = _set_rate(optimiser, recipe.optimiser, step, loop.steps)
-                batch = _to_device(draw_batch(material.train, recipe, step), fabric.device)
-                learner.network.train()
-                losses = method.losses(wrapped, batch, step / loop.steps)
+                batch = _to_device(draw_batch(material, recipe, step), fabric.device)
+                learner.objective.train()
+                losses = wrapped(batch, step / loop.steps)
                 fabric.backward(losses["loss"])
                 fabric.clip_gradients(wrapped, optimiser, max_norm=recipe.optimiser.clip_norm)
                 optimiser.step()
                 optimiser.zero_grad()
-                update_average(learner.average, learner.network, decay=recipe.optimiser.ema_decay, step=step)
+                network, decay = learner.objective.network, recipe.optimiser.ema_decay
+                update_average(learner.average, network, decay=decay, step=step)
 
                 done = step + 1
                 loss = float(losses["loss"].detach())
@@ -124,17 +129,22 @@ def train(
         curves.close()
     wall_s = time.monotonic() - started
     outcome = Outcome(loss, iou, wall_s)
-    _finish(placed, folder, fabric, learner, material, outcome, first)
+    _finish(placed, folder, fabric, learner, material, outcome, start, first)
     return outcome
 
 
-def _make_learner(fabric: Fabric, recipe: Recipe) -> tuple[Learner, nn.Module, torch.optim.Optimizer]:
-    network = UNet(recipe.network.spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _make_learner(
+    fabric: Fabric, recipe: Recipe, start: Start
+) -> tuple[Learner, nn.Module, torch.optim.Optimizer]:
+    plain = UNet(recipe.network.spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = DomainNetwork(plain, two_domains=recipe.method.name != "source_only")
+    start.load_into(network)
     average = copy.deepcopy(network).requires_grad_(False).to(fabric.device)
+    objective = Objective(network, make_method(recipe))
     section = recipe.optimiser
-    plain = torch.optim.AdamW(network.parameters(), lr=section.lr, weight_decay=section.weight_decay)
-    wrapped, optimiser = fabric.setup(network, plain)
-    return Learner(network, average, plain), wrapped, optimiser
+    adam = torch.optim.AdamW(objective.parameters(), lr=section.lr, weight_decay=section.weight_decay)
+    wrapped, optimiser = fabric.setup(objective, adam)
+    return Learner(objective, average, adam), wrapped, optimiser
 
 
 def _open_curves(folder: Path, recipe: Recipe, done: int) -> Curves:
@@ -146,7 +156,13 @@ def _open_curves(folder: Path, recipe: Recipe, done: int) -> Curves:
 
 def _set_rate(optimiser: Any, section: OptimiserSection, step: int, steps: int) -> float:
     rate = learning_rate(
-        step, peak=section.lr, steps=steps, warmup_steps=section.warmup_steps, schedule=section.schedule
+        step,
+        peak=section.lr,
+        steps=steps,
+        warmup_steps=section.warmup_steps,
+        schedule=section.schedule,
+        drop=section.drop,
+        drop_every_steps=section.drop_every_steps,
     )
     for group in optimiser.param_groups:
         group["lr"] = rate
@@ -154,12 +170,16 @@ def _set_rate(optimiser: Any, section: OptimiserSection, step: int, steps: int) 
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
-    image = batch.image.to(device, memory_format=torch.channels_last)
-    return Batch(image, batch.truth.to(device), batch.valid.to(device))
+    image, target = (
+        crops if crops is None else crops.to(device, memory_format=torch.channels_last)
+        for crops in (batch.image, batch.target)
+    )
+    assert image is not None
+    return Batch(image, batch.truth.to(device), batch.valid.to(device), target)
 
 
-def _validate(fabric: Fabric, network: nn.Module, recipe: Recipe, material: Material) -> float:
-    with fabric.autocast():
+def _validate(fabric: Fabric, average: DomainNetwork, recipe: Recipe, material: Material) -> float:
+    with fabric.autocast(), average.as_source() as network:
         return validation_iou(network, recipe.network.spec, material.held_out, THRESHOLD)
 
 
@@ -170,15 +190,17 @@ def _finish(
     learner: Learner,
     material: Material,
     outcome: Outcome,
+    start: Start,
     resumed_at: int,
 ) -> None:
     recipe = placed.recipe
     spec = recipe.network.spec
-    final = learner.average if recipe.optimiser.ema_decay > 0 else learner.network
+    kept = learner.average if recipe.optimiser.ema_decay > 0 else learner.objective.network
+    final = kept.network
     write_whole(folder / WEIGHTS, lambda partial: save_file(plain_weights(final), partial))
     shown = material.held_out or material.train
-    with fabric.autocast():
-        write_overlays(folder / OVERLAYS, final, spec, shown, THRESHOLD, recipe.log.overlays)
+    with fabric.autocast(), kept.as_source() as network:
+        write_overlays(folder / OVERLAYS, network, spec, shown, THRESHOLD, recipe.log.overlays)
     facts = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -197,6 +219,7 @@ def _finish(
         "normalisation": asdict(recipe.normalisation.rule),
         "threshold": THRESHOLD,
         "domain": asdict(material.domain),
+        "init": start.facts,
         "data": [asdict(origin) for origin in material.origins],
         "device": str(fabric.device),
         "device_name": device_name(fabric.device),

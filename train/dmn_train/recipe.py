@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from dmn_runtime.errors import RecipeError
 from dmn_train.sections import (
+    OPTIONS,
     AugmentSection,
     DataSection,
     InitSection,
@@ -142,9 +143,21 @@ def parse_recipe(values: dict[str, Any], name: str) -> Recipe:
         RecipeError: names the first wrong key by its dotted path.
     """
     try:
-        return Recipe.model_validate_json(json.dumps(values, default=str))
+        return Recipe.model_validate_json(json.dumps(_completed(values), default=str))
     except ValidationError as error:
         raise RecipeError(f"{name}: {_sentence(error.errors()[0])}") from error
+
+
+def _completed(values: dict[str, Any]) -> dict[str, Any]:
+    """Write out what a recipe may leave short: `[data.target]` for a list of one, `[method.NAME]` left out."""
+    data, method = values.get("data"), values.get("method")
+    if isinstance(data, dict) and "target" in data:
+        target = data["target"]
+        listed = [] if target is None else [target] if isinstance(target, dict) else target
+        values = {**values, "data": {**data, "target": listed}}
+    if isinstance(method, dict) and method.get("name") in OPTIONS and method.get(method["name"]) is None:
+        values = {**values, "method": {**method, method["name"]: {}}}
+    return values
 
 
 def _lay_over(values: dict[str, Any], override: str) -> None:

@@ -26,7 +26,7 @@ from dmn_train.networks.unet import UNet
 from dmn_train.recipe import PlacedRecipe, parse_recipe
 
 FORMAT = "dmn-run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RUN_JSON = "run.json"
 WEIGHTS = "weights.safetensors"
 CURVES = "curves.csv"
@@ -106,12 +106,20 @@ def load_run(folder: Path) -> Run:
         kind, version = facts["format"], facts["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}): train again") from error
+    if (kind, version) == (FORMAT, 1):
+        version = _raise_to_version_2(facts)
     if (kind, version) != (FORMAT, FORMAT_VERSION):
         raise RunError(f"{path} is {kind} version {version}, wanted {FORMAT} version {FORMAT_VERSION}")
     try:
         return _run_from(folder, facts)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}: {error}): train again") from error
+
+
+def _raise_to_version_2(facts: dict[str, Any]) -> int:
+    """Bring facts of version 1 up to 2, where the weight of Dice moved from method to loss."""
+    facts["recipe"]["loss"] = {"dice": facts["recipe"]["method"].pop("dice_weight")}
+    return 2
 
 
 def _run_from(folder: Path, facts: dict[str, Any]) -> Run:

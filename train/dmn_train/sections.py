@@ -1,8 +1,8 @@
 """The tables of a recipe (docs/training.md lists the keys); `recipe.py` puts them together."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dmn_runtime.contract import Normalisation
 from dmn_train.networks.sizes import SIZES, NetworkSpec
@@ -132,14 +132,6 @@ class DataSection(Section):
     source: SourceSection
     target: tuple[TargetSection, ...] = ()
 
-    @field_validator("target", mode="before")
-    @classmethod
-    def _one_or_many(cls, given: Any) -> Any:
-        """Take a single table, `[data.target]`, for a list of one, and a null of an older run for none."""
-        if given is None:
-            return ()
-        return (given,) if isinstance(given, dict) else given
-
 
 class InitSection(Section):
     """Where the weights start: those of a finished run (`run`, its folder), the moving average of its end."""
@@ -262,19 +254,13 @@ class MethodSection(Section):
     dann: DannSection | None = None
     ynet: YnetSection | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _own_options(cls, given: Any) -> Any:
-        """Write the defaults of the named method's options down."""
-        if isinstance(given, dict) and given.get("name") in OPTIONS and given.get(given["name"]) is None:
-            return {**given, given["name"]: {}}
-        return given
-
     @model_validator(mode="after")
     def _no_others(self) -> Self:
         for name in OPTIONS:
             if name != self.name and getattr(self, name) is not None:
                 raise ValueError(f"[method.{name}] has no meaning for method {self.name}: remove it")
+        if self.name in OPTIONS and getattr(self, self.name) is None:
+            raise ValueError(f"[method.{self.name}] is missing, add it")
         return self
 
 

@@ -15,8 +15,10 @@ from dmn_runtime.phantom import REGIMES, make_phantom
 from dmn_runtime.resample import resample_slices
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.open import open_volume
+from dmn_train.labelled_slices import pick_slices
 from dmn_train.matching import matching_table
-from dmn_train.recipe import PhantomSection, PlacedRecipe, SliceRange, SourceSection, TargetSection
+from dmn_train.recipe import PlacedRecipe, Recipe
+from dmn_train.sections import PhantomSection, SliceRange, SourceSection, TargetSection
 
 BACKGROUND, FOREGROUND, UNLABELLED = 0, 1, 255
 VALIDATION_SEED_STEP = 100_000  # validation phantoms start this far from the training ones
@@ -62,16 +64,33 @@ class Stack:
         grey: uint8 or uint16 zyx.
         mask: uint8 zyx: 0 background, 1 foreground, 255 unlabelled.
         table: float32 network input for each grey value.
-        matched: the same after matching the target's histogram; None without a target.
+        matched: the same after matching the histogram of each target volume; empty without one.
         foreground: flat indices into `mask` of the foreground.
+        slices: z of every slice with labels.
     """
 
     name: str
     grey: Voxels
     mask: NDArray[np.uint8]
     table: NDArray[np.float32]
-    matched: NDArray[np.float32] | None
+    matched: tuple[NDArray[np.float32], ...]
     foreground: NDArray[np.intp]
+    slices: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TargetStack:
+    """An unlabelled stack of the target domain on the working grid. It has no place for labels.
+
+    Attributes:
+        name: as the recipe has it.
+        grey: uint8 or uint16 zyx.
+        table: float32 network input for each grey value.
+    """
+
+    name: str
+    grey: Voxels
+    table: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,7 @@ class Material:
     Attributes:
         train: stacks that crops are drawn from.
         held_out: stacks for the validation curve; may be empty.
+        target: unlabelled stacks of the target domain; may be empty.
         origins: one for each raw volume.
         domain: statistics for the drift alarm.
         voxel_nm: of the training domain's raw data, zyx.
@@ -111,6 +131,7 @@ class Material:
 
     train: tuple[Stack, ...]
     held_out: tuple[Stack, ...]
+    target: tuple[TargetStack, ...]
     origins: tuple[Origin, ...]
     domain: Domain
     voxel_nm: Spacing
@@ -124,6 +145,13 @@ class _Raw:
     train: bool
 
 
+@dataclass(frozen=True)
+class _Measured:
+    image: Grey
+    counts: NDArray[np.int64]
+    map: IntensityMap
+
+
 def load_material(placed: PlacedRecipe) -> Material:
     """Open, check, normalise and resample everything that a recipe names.
 
@@ -135,13 +163,13 @@ def load_material(placed: PlacedRecipe) -> Material:
     rule = recipe.normalisation.rule
     raws = _source(placed)
     sources = [_measured(raw.image, rule) for raw in raws]
-    targets = [_measured(_target(placed, section), rule) for section in [recipe.data.target] if section]
+    targets = [_measured(_target(placed, section), rule) for section in recipe.data.target]
 
     train: list[Stack] = []
     held_out: list[Stack] = []
     for raw, source in zip(raws, sources, strict=True):
-        matched = [t.map.apply(matching_table(source.counts, t.counts)) for t in targets]
-        stack = _stack(raw, source.map, matched[0] if matched else None, recipe.working_voxel_nm)
+        matched = tuple(t.map.apply(matching_table(source.counts, t.counts)) for t in targets)
+        stack = _stack(raw, source.map, matched, recipe.working_voxel_nm)
         mine, kept = _split(stack, raw.train, placed)
         train += mine
         held_out += kept
@@ -152,14 +180,14 @@ def load_material(placed: PlacedRecipe) -> Material:
     origins += [_origin("target", t, None) for t in targets]
     quantiles = pooled_quantiles([(m.counts, m.map) for m in [*sources, *targets]], QUANTILE_PERCENTS)
     domain = Domain(quantiles, _foreground_share(train))
-    return Material(tuple(train), tuple(held_out), tuple(origins), domain, raws[0].image.voxel_nm)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    image: Grey
-    counts: NDArray[np.int64]
-    map: IntensityMap
+    return Material(
+        train=tuple(train),
+        held_out=tuple(held_out),
+        target=tuple(_target_stack(t, recipe.working_voxel_nm) for t in targets),
+        origins=tuple(origins),
+        domain=domain,
+        voxel_nm=raws[0].image.voxel_nm,
+    )
 
 
 def _measured(image: Grey, rule: Normalisation) -> _Measured:
@@ -199,9 +227,7 @@ def source_input(placed: PlacedRecipe, most: int) -> tuple[list[Stack], list[str
     recipe = placed.recipe
     raws = _source(placed, most)
     measured = [_measured(raw.image, recipe.normalisation.rule) for raw in raws]
-    stacks = [
-        _stack(raw, m.map, None, recipe.working_voxel_nm) for raw, m in zip(raws, measured, strict=True)
-    ]
+    stacks = [_stack(raw, m.map, (), recipe.working_voxel_nm) for raw, m in zip(raws, measured, strict=True)]
     return stacks, [raw.image.fingerprint for raw in raws]
 
 
@@ -232,20 +258,34 @@ def _files(placed: PlacedRecipe, source: SourceSection) -> _Raw:
     assert source.mask is not None
     image = read_whole(placed, source.image, source.voxel_nm)
     labels = read_whole(placed, source.mask, image.voxel_nm)
-    mask = _checked_mask(labels, image)
+    mask = _checked_mask(labels, image, source.label)
     if source.valid is not None:
         valid = read_whole(placed, source.valid, image.voxel_nm)
         _same_shape(valid, image)
         mask[valid.voxels == 0] = UNLABELLED
-    return _Raw(image, mask, labels.fingerprint, train=True)
+    columns = _columns(source.columns, image, "data.source.columns")
+    return _Raw(replace(image, voxels=image.voxels[columns]), mask[columns], labels.fingerprint, train=True)
 
 
 def _target(placed: PlacedRecipe, target: TargetSection) -> Grey:
     image = read_whole(placed, target.image, target.voxel_nm)
-    if target.slices is None:
-        return image
-    first, stop = _inside(target.slices, image, "data.target.slices")
-    return Grey(image.name, image.voxels[first:stop], image.voxel_nm, image.fingerprint)
+    first, stop = _inside(target.slices or (0, len(image.voxels)), image, "data.target.slices")
+    columns = _columns(target.columns, image, "data.target.columns")
+    return replace(image, voxels=image.voxels[columns][first:stop])
+
+
+def _target_stack(measured: _Measured, working_nm: float | None) -> TargetStack:
+    image = measured.image
+    grey = resample_slices(image.voxels, image.voxel_nm, working_nm)
+    return TargetStack(image.name, grey, measured.map.table(image.voxels.dtype))
+
+
+def _columns(columns: SliceRange | None, image: Grey, key: str) -> tuple[slice, slice, slice]:
+    """Return the index, zyx, of a range on the x axis."""
+    width = image.shape[2]
+    if columns is not None and columns[1] > width:
+        raise RecipeError(f"{key} is {list(columns)}, but {image.name} has {width} columns (x)")
+    return (slice(None), slice(None), slice(*(columns or (0, width))))
 
 
 def _phantoms(section: PhantomSection, held_out: int, most: int | None) -> list[_Raw]:
@@ -264,17 +304,28 @@ def _phantom(section: PhantomSection, index: int, seed: int, train: bool) -> _Ra
     return _Raw(image, phantom.mask.copy(), _digest(phantom.mask), train)
 
 
-def _checked_mask(labels: Grey, image: Grey) -> NDArray[np.uint8]:
+def _checked_mask(labels: Grey, image: Grey, label: tuple[int, ...] | None) -> NDArray[np.uint8]:
     _same_shape(labels, image)
+    if label is not None:
+        return _of_interest(labels, label)
     found = {int(value) for value in np.unique(labels.voxels)}
     if not found <= {BACKGROUND, FOREGROUND, UNLABELLED}:
         raise VolumeError(
             f"{labels.name} holds the values {', '.join(map(str, sorted(found)[:6]))}, wanted 0 = background "
-            "with 1 = foreground and 255 = unlabelled, or 0 with 255 = foreground alone: convert it"
+            "with 1 = foreground and 255 = unlabelled, or 0 with 255 = foreground alone: convert it, or name "
+            "the values of interest with data.source.label"
         )
     if found <= {BACKGROUND, UNLABELLED}:  # as `dmn_runtime.evaluation.read_mask` understands such a mask
         return np.where(labels.voxels == UNLABELLED, FOREGROUND, BACKGROUND).astype(np.uint8)
     return labels.voxels.astype(np.uint8)
+
+
+def _of_interest(labels: Grey, label: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Make a mask of several classes one of foreground and background; 255 stays unlabelled if not named."""
+    mask = np.isin(labels.voxels, label).astype(np.uint8)
+    if UNLABELLED not in label:
+        mask[labels.voxels == UNLABELLED] = UNLABELLED
+    return mask
 
 
 def _same_shape(labels: Grey, image: Grey) -> None:
@@ -293,12 +344,12 @@ def _inside(slices: SliceRange, volume: Grey | Stack, key: str) -> SliceRange:
 
 
 def _stack(
-    raw: _Raw, intensity: IntensityMap, matched: NDArray[np.float32] | None, working_nm: float | None
+    raw: _Raw, intensity: IntensityMap, matched: tuple[NDArray[np.float32], ...], working_nm: float | None
 ) -> Stack:
     grey = resample_slices(raw.image.voxels, raw.image.voxel_nm, working_nm)
     mask = _resampled_mask(raw.mask, raw.image.voxel_nm, working_nm)
     table = intensity.table(raw.image.voxels.dtype)
-    return Stack(raw.image.name, grey, mask, table, matched, np.flatnonzero(mask == FOREGROUND))
+    return Stack(raw.image.name, grey, mask, table, matched, *_indices(mask))
 
 
 def _resampled_mask(
@@ -317,17 +368,39 @@ def _split(stack: Stack, train: bool, placed: PlacedRecipe) -> tuple[list[Stack]
     recipe, count = placed.recipe, len(stack.grey)
     used = _inside(recipe.data.source.slices or (0, count), stack, "data.source.slices")
     if recipe.validate_ is None or recipe.validate_.slices is None:
-        return [_cut(stack, *used)], []
+        return [_cut(_limited(stack, (used,), recipe), *used)], []
     first, stop = _inside(recipe.validate_.slices, stack, "validate.slices")
     around = ((used[0], min(first, used[1])), (max(stop, used[0]), used[1]))
-    return [_cut(stack, a, b) for a, b in around if a < b], [_cut(stack, first, stop)]
+    limited = _limited(stack, around, recipe)
+    return [_cut(limited, a, b) for a, b in around if a < b], [_cut(stack, first, stop)]
+
+
+def _limited(stack: Stack, ranges: tuple[SliceRange, ...], recipe: Recipe) -> Stack:
+    """Take away the labels of all slices but those that `data.source.fraction` leaves; the images stay."""
+    source = recipe.data.source
+    candidates = [z for a, b in ranges for z in range(a, b) if z in set(stack.slices.tolist())]
+    if source.fraction == 1.0 or not candidates:
+        return stack
+    foreground = [int((stack.mask[z] == FOREGROUND).sum()) for z in candidates]
+    kept = [candidates[i] for i in pick_slices(foreground, source.fraction, source.pick, recipe.loop.seed)]
+    mask = np.full_like(stack.mask, UNLABELLED)
+    mask[kept] = stack.mask[kept]
+    return _with_labels(stack, mask)
 
 
 def _cut(stack: Stack, first: int, stop: int) -> Stack:
-    mask = stack.mask[first:stop]
-    return replace(
-        stack, grey=stack.grey[first:stop], mask=mask, foreground=np.flatnonzero(mask == FOREGROUND)
-    )
+    return _with_labels(replace(stack, grey=stack.grey[first:stop]), stack.mask[first:stop])
+
+
+def _with_labels(stack: Stack, mask: NDArray[np.uint8]) -> Stack:
+    """Return the stack with another mask and the indices that follow from it."""
+    foreground, slices = _indices(mask)
+    return replace(stack, mask=mask, foreground=foreground, slices=slices)
+
+
+def _indices(mask: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the flat indices of the foreground and z of every slice with labels."""
+    return np.flatnonzero(mask == FOREGROUND), np.flatnonzero((mask != UNLABELLED).any(axis=(1, 2)))
 
 
 def _foreground_share(stacks: list[Stack]) -> float:

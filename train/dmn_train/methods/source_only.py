@@ -1,29 +1,34 @@
 """Source only: supervised training on the labelled volume, the baseline of every adaptation.
 
-L = BCE(f(x), y) + w * (1 - Dice(sigmoid f(x), y)), over labelled pixels; "FT at 0 labels" of Roels et al.,
-Domain adaptive segmentation in volume electron microscopy imaging, ISBI 2019. What carries it over to other
-volumes is the intensity augmentation and, if the recipe asks for it, matching the histogram of the target
-(Franco-Barranco et al., Computer Methods and Programs in Biomedicine, 2022).
+L = L_seg(f(x), y) over labelled pixels; "FT at 0 labels" of Roels et al., Domain adaptive segmentation in
+volume electron microscopy imaging, ISBI 2019. What carries it over to other volumes is the intensity
+augmentation and, if the recipe asks for it, matching the histogram of the target (Franco-Barranco et al.,
+Computer Methods and Programs in Biomedicine, 2022). Started from an adapted run (`[init]`) on labelled slices
+of the target, it is the fine-tuning of Roels et al.
 """
 
-from dataclasses import dataclass
+from typing import final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmn_train.data import Batch
-from dmn_train.losses import bce, soft_dice
+from dmn_train.domains import DomainNetwork
+from dmn_train.losses import segmentation_loss
+from dmn_train.methods.base import Method
+from dmn_train.sections import LossSection
 
 
-@dataclass(frozen=True)
-class SourceOnly:
-    """Supervised training; `dice_weight` is w."""
+@final
+class SourceOnly(Method):
+    """Supervised training."""
 
-    dice_weight: float
+    def __init__(self, loss: LossSection) -> None:
+        super().__init__()
+        self._loss = loss
 
-    def losses(self, network: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Return loss, bce and dice of the batch; `progress` plays no part."""
+    def losses(self, network: DomainNetwork, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Return loss and its terms; `progress` plays no part."""
         del progress
-        logits = network(batch.image).float()
-        entropy = bce(logits, batch.truth, batch.valid)
-        dice = soft_dice(logits, batch.truth, batch.valid)
-        return {"loss": entropy + self.dice_weight * dice, "bce": entropy, "dice": dice}
+        logits = network.source_features(batch.image).logits
+        terms = segmentation_loss(logits.float(), batch.truth, batch.valid, self._loss)
+        return {"loss": terms["segmentation"], **terms}

@@ -1,12 +1,37 @@
 """Which file a recipe's method.name means."""
 
+from typing import TypeVar
+
+from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
+from dmn_train.methods.coral import Coral
+from dmn_train.methods.dann import Dann
+from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
-from dmn_train.recipe import MethodSection
+from dmn_train.methods.ynet import Ynet
+from dmn_train.recipe import Recipe
+
+Options = TypeVar("Options")
 
 
-def make_method(section: MethodSection) -> Method:
+def make_method(recipe: Recipe) -> Method:
     """Build the method that a recipe names."""
+    section, loss, spec = recipe.method, recipe.loss, recipe.network.spec
     match section.name:
         case "source_only":
-            return SourceOnly(section.dice_weight)
+            return SourceOnly(loss)
+        case "adabn":
+            return AdaBN(loss)
+        case "mmd":
+            return Mmd(_given(section.mmd), loss, spec)
+        case "coral":
+            return Coral(_given(section.coral), loss, spec)
+        case "dann":
+            return Dann(_given(section.dann), loss, spec)
+        case "ynet":
+            return Ynet(_given(section.ynet), loss, spec)
+
+
+def _given(options: Options | None) -> Options:
+    assert options is not None, "the recipe fills in the options of the named method"
+    return options

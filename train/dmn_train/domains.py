@@ -1,0 +1,88 @@
+"""One network, two domains: shared weights, BatchNorm statistics of each domain's own.
+
+Li et al., Revisiting batch normalization for practical domain adaptation (AdaBN), 2016: the statistics carry
+much of what differs between domains. Source and target therefore never share a batch: each is normalised with
+its own batch's statistics while training and has its own running ones. What is exported is the network as the
+target sees it; the source's running statistics serve the curves on held-out source data.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from dmn_train.networks.unet import Features, UNet
+
+KEPT = ("running_mean", "running_var", "num_batches_tracked")
+
+
+class DomainNetwork(nn.Module):
+    """A U-Net with one set of running statistics, or a second one for the source.
+
+    Attributes:
+        network: as the domain sees it that the network is meant for; this is what is exported.
+        source_statistics: the source's running statistics, one module a BatchNorm; empty where the network
+            is trained on the source alone and `network` holds them.
+    """
+
+    def __init__(self, network: UNet, *, two_domains: bool) -> None:
+        super().__init__()
+        self.network = network
+        norms = _batch_norms(network) if two_domains else []
+        self.source_statistics = nn.ModuleList(_Statistics(norm) for norm in norms)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits, n1hw, of `image`, nchw."""
+        logits: Tensor = self.network(image)
+        return logits
+
+    def source_features(self, image: Tensor) -> Features:
+        """Return logits and features of source images, nchw."""
+        with self.as_source():
+            return self.network.forward_features(image)
+
+    def target_features(self, image: Tensor) -> Features:
+        """Return logits and features of target images, nchw."""
+        return self.network.forward_features(image)
+
+    @contextmanager
+    def as_source(self) -> Iterator[UNet]:
+        """Lend the network with the source's statistics in place."""
+        self._exchange()
+        try:
+            yield self.network
+        finally:
+            self._exchange()
+
+    def take_statistics(self) -> None:
+        """Start the source's statistics at those of the network, as after loading weights."""
+        for norm, kept in zip(_batch_norms(self.network), self.source_statistics, strict=False):
+            for name in KEPT:
+                getattr(kept, name).copy_(getattr(norm, name))
+
+    def _exchange(self) -> None:
+        for norm, kept in zip(_batch_norms(self.network), self.source_statistics, strict=False):
+            for name in KEPT:
+                mine, theirs = getattr(norm, name), getattr(kept, name)
+                setattr(norm, name, theirs)
+                setattr(kept, name, mine)
+
+
+class _Statistics(nn.Module):
+    """What a BatchNorm remembers of one domain."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        for name in KEPT:
+            self.register_buffer(name, getattr(norm, name).detach().clone())
+
+
+def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def clean_target_pass(network: DomainNetwork, image: Tensor) -> None:
+    """Let the network see target images, nchw, for its running statistics alone: no gradient, no loss."""
+    with torch.no_grad():
+        network.target_features(image)
