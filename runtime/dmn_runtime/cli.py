@@ -26,6 +26,8 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("dmn_runtime.commands.evaluate", "compare a prediction with a mask"),
     "doctor": Command("dmn_runtime.commands.doctor", "what this PC can run, and what would help"),
     "train": Command("dmn_train.commands.train", "train a network from a recipe"),
+    "study": Command("dmn_train.commands.study", "train a grid of runs, score them and report"),
+    "search": Command("dmn_train.commands.search", "rank settings by cross-validation on the source"),
     "export": Command("dmn_export.commands.export", "turn a run into a certified package"),
 }
 

@@ -1,0 +1,81 @@
+"""A study of two protocols over the made-up volume of tests/train/conftest.py."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dmn_train.study.sections import PlacedStudy, load_study
+
+STUDY = """
+name = "tiny"
+title = "A tiny study"
+intro = "What is asked."
+footnote = "What is left open."
+seeds = [0, 1]
+recipe = "recipe.toml"
+baseline = "strong"
+
+[[protocol]]
+name = "A"
+words = "all slices"
+published = { other = 0.5 }
+published_words = "Somebody, elsewhere."
+[[protocol.set.data.target]]
+image = "image.tif"
+voxel_nm = [5.0, 5.0, 5.0]
+[protocol.test]
+image = "image.tif"
+mask = "mask.tif"
+voxel_nm = [5.0, 5.0, 5.0]
+
+[[protocol]]
+name = "B"
+[protocol.set.data]
+target = [{ image = "image.tif", voxel_nm = [5.0, 5.0, 5.0], slices = [0, 3] }]
+[protocol.test]
+image = "image.tif"
+mask = "mask.tif"
+voxel_nm = [5.0, 5.0, 5.0]
+slices = [1, 4]
+columns = [64, 128]
+
+[[arm]]
+name = "strong"
+label = "source only"
+shared = true
+
+[[arm]]
+name = "other"
+label = "something else"
+init = "strong"
+set = { method = { histogram_matching = 0.5 }, loop = { steps = 4 } }
+"""
+
+FINETUNE = """
+[finetune]
+protocol = "B"
+arms = ["strong", "other"]
+fractions = [0.5, 1.0]
+[finetune.set.data.source]
+image = "image.tif"
+mask = "mask.tif"
+voxel_nm = [5.0, 5.0, 5.0]
+columns = [0, 64]
+[finetune.set.loop]
+steps = 2
+"""
+
+
+@pytest.fixture
+def study(folder: Path) -> Callable[..., PlacedStudy]:
+    """Return a function that writes a study beside the recipe, with changes (old, new), and loads it."""
+
+    def write(*changes: tuple[str, str], text: str = STUDY + FINETUNE) -> PlacedStudy:
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        (folder / "study.toml").write_text(text)
+        return load_study(folder / "study.toml")
+
+    return write

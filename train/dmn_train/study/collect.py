@@ -1,0 +1,76 @@
+"""Scored runs gathered from the folders of a plan; what is not there is left out and counted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmn_train.run import load_run
+from dmn_train.study.execute import training_words
+from dmn_train.study.job import Job
+from dmn_train.study.scoring import TestVolume, ensure_score
+from dmn_train.study.state import State
+from dmn_train.study.table import Result
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What there is of a study.
+
+    Attributes:
+        results: one a finished run and protocol that tests it, in the plan's order.
+        finished: how many runs are finished.
+        planned: how many runs the study has.
+    """
+
+    results: tuple[Result, ...]
+    finished: int
+    planned: int
+
+
+def collect(
+    jobs: tuple[Job, ...], states: dict[str, State], tests: dict[str, TestVolume], output: Path
+) -> Collection:
+    """Gather the results of every finished job, scoring those that are not yet scored.
+
+    Args:
+        jobs: the plan.
+        states: of every job, by id.
+        tests: the test volume of every protocol.
+        output: the study's folder as the user called it.
+
+    Raises:
+        DmnError: a run or a test volume is not as it must be.
+    """
+    finished = [job for job in jobs if states[job.id] is State.FINISHED]
+    results = tuple(
+        Result(
+            protocol=protocol,
+            arm=job.arm,
+            fraction=job.fraction,
+            seed=job.seed,
+            score=ensure_score(job.folder, protocol, tests[protocol]),
+            facts=load_run(job.folder).facts,
+            run=job.id,
+            command=command_of(job, output),
+        )
+        for job in finished
+        for protocol in job.protocols
+    )
+    return Collection(results, len(finished), len(jobs))
+
+
+def command_of(job: Job, output: Path) -> str:
+    """Return the command that trains a job, for readers elsewhere; "" for a run taken as it is."""
+    if job.recipe is None:
+        return ""
+    shown = shown_folder(output)
+    words = training_words(job, State.ABSENT)
+    inside = {
+        str(path): str(shown / path.relative_to(output.resolve())) for path in (job.folder, job.recipe_file)
+    }
+    return " ".join(["dmn", *(inside.get(word, word) for word in words)])
+
+
+def shown_folder(folder: Path) -> Path:
+    """Return a folder for readers elsewhere: from the working directory, or its name alone."""
+    resolved, here = folder.resolve(), Path.cwd().resolve()
+    return resolved.relative_to(here) if resolved.is_relative_to(here) else Path(resolved.name)

@@ -1,0 +1,278 @@
+"""The tables of a study file (docs/study.md lists the keys)."""
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from dmn_runtime.errors import RecipeError
+from dmn_train.recipe import FILE_NAME
+from dmn_train.sections import Index, Nanometres, Section, SliceRange
+
+SHARED = "shared"
+"""Stands for the protocol in the ids of runs that every protocol tests."""
+
+Table = dict[str, Any]
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class TestSection(Section):
+    """The labelled volume that a protocol tests on; no training ever reads it as such.
+
+    Attributes:
+        image: path of the volume.
+        mask: path of its labels, read as `dmn evaluate` reads them.
+        voxel_nm: voxel size, zyx; wanted where the file does not say it.
+        slices: [first, one past the last] slice on the z axis that counts.
+        columns: likewise on the x axis, raw px.
+    """
+
+    __test__ = False  # the name is no test's
+
+    image: str
+    mask: str
+    voxel_nm: Nanometres | None = None
+    slices: SliceRange | None = None
+    columns: SliceRange | None = None
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for key, span in (("slices", self.slices), ("columns", self.columns)):
+            if span is not None and span[0] >= span[1]:
+                raise ValueError(f"{key} must be [first, one past the last]")
+        return self
+
+
+class _Named(Section):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_file(cls, name: str) -> str:
+        if not FILE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} names no file, wanted letters, digits, dots, dashes and underscores")
+        return name
+
+
+class ProtocolSection(_Named):
+    """What is adapted to and what is tested on.
+
+    Attributes:
+        name: of files and tables.
+        words: the same for people.
+        set: recipe keys laid over those of every arm that is not shared; as a rule `data.target`.
+        test: the labelled test volume.
+        published: figures of others, 0 to 1, by arm.
+        published_words: where they are from and how their protocol differs.
+    """
+
+    words: str = ""
+    set_: Annotated[Table, Field(alias="set", default_factory=dict)]
+    test: TestSection
+    published: Annotated[dict[str, float], Field(default_factory=dict)]
+    published_words: str = ""
+
+
+class ArmSection(_Named):
+    """One way to train.
+
+    Attributes:
+        name: of files and tables.
+        label: the same for people.
+        shared: the arm does not look at the target: trained once a seed, tested in every protocol.
+        init: an arm whose run of the same seed (and protocol, unless shared) gives the first weights.
+        run: finished run folders that are taken as they are, `{seed}` and `{protocol}` filled in.
+        protocols: those that the arm takes part in; None is all.
+        set: recipe keys laid over the base recipe.
+    """
+
+    label: str = ""
+    shared: bool = False
+    init: str | None = None
+    run: str | None = None
+    protocols: tuple[str, ...] | None = None
+    set_: Annotated[Table, Field(alias="set", default_factory=dict)]
+
+    @model_validator(mode="after")
+    def _no_target_where_shared(self) -> Self:
+        if self.shared and "target" in self.set_.get("data", {}):
+            raise ValueError(f"arm {self.name} is shared and so has no data.target: remove one of the two")
+        if self.run is not None and (self.init is not None or self.set_):
+            raise ValueError(f"arm {self.name} takes finished runs (run): remove init and set")
+        return self
+
+    @property
+    def words(self) -> str:
+        """The arm for people."""
+        return self.label or self.name
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether one run a seed serves every protocol."""
+        return self.shared or (self.run is not None and "{protocol}" not in self.run)
+
+
+class FinetuneSection(Section):
+    """Training on a part of the target's labels, from the runs of arms.
+
+    Attributes:
+        protocol: whose runs are gone on from and whose test volume is tested on.
+        arms: the arms.
+        fractions: shares of the labelled slices, `data.source.fraction`.
+        set: recipe keys laid over the arm's, `data.source` among them; `data.target`, the arm's method and
+            `validate` are dropped first.
+    """
+
+    protocol: str
+    arms: Annotated[tuple[str, ...], Field(min_length=1)]
+    fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)]
+    set_: Annotated[Table, Field(alias="set")]
+
+
+class Study(_Named):
+    """The whole study file.
+
+    Attributes:
+        name: of the report's files.
+        title: heading of the report.
+        intro: Markdown at its head.
+        footnote: Markdown at its end.
+        recipe: path of the base recipe.
+        baseline: the arm that the others are compared with.
+        seeds: one run of everything for each.
+        protocol: the protocols.
+        arm: the arms.
+        finetune: fine-tuning, if any.
+    """
+
+    title: str = ""
+    intro: str = ""
+    footnote: str = ""
+    recipe: str
+    baseline: str
+    seeds: Annotated[tuple[Index, ...], Field(min_length=1)]
+    protocol: Annotated[tuple[ProtocolSection, ...], Field(min_length=1)]
+    arm: Annotated[tuple[ArmSection, ...], Field(min_length=1)]
+    finetune: FinetuneSection | None = None
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        arms, protocols = [a.name for a in self.arm], [p.name for p in self.protocol]
+        for kind, names in (("seeds", self.seeds), ("arm", arms), ("protocol", protocols)):
+            twice = [name for name in names if list(names).count(name) > 1]
+            if twice:
+                raise ValueError(f"{kind} {twice[0]} is there twice: give each one a name of its own")
+        for protocol in self.protocol if any(arm.is_shared for arm in self.arm) else ():
+            if not {f"data.{key}" for key in protocol.set_.get("data", {})} | set(protocol.set_) <= {
+                "data",
+                "data.target",
+            }:
+                raise ValueError(
+                    f"protocol {protocol.name} sets more than data.target, which shared arms would not hear: "
+                    "move it into the recipe or the arms"
+                )
+        if SHARED in protocols:
+            raise ValueError(f"protocol {SHARED} has the name of what all protocols share: choose another")
+        self._known("baseline", [self.baseline], arms)
+        for arm in self.arm:
+            self._known(f"arm {arm.name}: init", [arm.init] if arm.init else [], arms)
+            self._known(f"arm {arm.name}: protocols", arm.protocols or (), protocols)
+        for protocol in self.protocol:
+            self._known(f"protocol {protocol.name}: published", tuple(protocol.published), arms)
+        if self.finetune is not None:
+            self._known("finetune.arms", self.finetune.arms, arms)
+            self._known("finetune.protocol", [self.finetune.protocol], protocols)
+        return self
+
+    @staticmethod
+    def _known(key: str, given: "tuple[str, ...] | list[str]", known: list[str]) -> None:
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{key} names {name}, known are {', '.join(known)}")
+
+    def arm_named(self, name: str) -> ArmSection:
+        """Return an arm."""
+        return next(arm for arm in self.arm if arm.name == name)
+
+    def protocol_named(self, name: str) -> ProtocolSection:
+        """Return a protocol."""
+        return next(protocol for protocol in self.protocol if protocol.name == name)
+
+    def arms_of(self, protocol: ProtocolSection) -> list[ArmSection]:
+        """Return the arms that take part in a protocol, in the study's order."""
+        return [arm for arm in self.arm if arm.protocols is None or protocol.name in arm.protocols]
+
+
+@dataclass(frozen=True)
+class PlacedStudy:
+    """A study, the file it stands in, and its base recipe as the TOML has it.
+
+    Attributes:
+        study: the study.
+        path: of the study file; its paths start from the file's folder.
+        base: the base recipe's keys and values.
+    """
+
+    study: Study
+    path: Path
+    base: Table
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the study's paths start from."""
+        return self.path.resolve().parent
+
+    @property
+    def recipe_folder(self) -> Path:
+        """The folder that the base recipe's paths start from."""
+        return (self.folder / self.study.recipe).resolve().parent
+
+
+def load_study(path: Path) -> PlacedStudy:
+    """Read a study file and its base recipe.
+
+    Raises:
+        RecipeError: a file cannot be read, is not TOML, or a key or value is wrong.
+    """
+    study = parse_study(_read_toml(path), str(path))
+    return PlacedStudy(study, path, _read_toml(path.resolve().parent / study.recipe))
+
+
+def parse_study(values: Table, name: str) -> Study:
+    """Check the keys and values of a study; `name` is what messages call it.
+
+    Raises:
+        RecipeError: names the first wrong key by its dotted path.
+    """
+    try:
+        return Study.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {_sentence(error.errors()[0])}") from error
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key}: docs/study.md lists the keys"
+        case "missing":
+            return f"{key} is missing, add it"
+        case "value_error":
+            return f"{key}: {message}" if key else message
+        case _:
+            return f"{key} is {json.dumps(detail['input'])}, wanted {message}"
+
+
+def _read_toml(path: Path) -> Table:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8 text"
+        raise RecipeError(f"{path} cannot be read ({reason}): name a TOML file") from error

@@ -1,0 +1,102 @@
+"""What is left of a job: its folder is absent, unfinished or finished, or holds a run of another recipe."""
+
+import json
+import os
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from dmn_runtime.errors import RunError
+from dmn_train.recipe import Recipe, parse_recipe
+from dmn_train.run import RUN_JSON, STARTED_JSON
+from dmn_train.study.job import Job
+
+IDLE_KEYS = (("name",), ("description",), ("log",), ("loop", "device"), ("loop", "checkpoint_every"))
+"""Keys that leave the weights as they are, or that run.json records otherwise."""
+KEPT_PARTS = {"image": 2, "mask": 2, "valid": 2, "run": 3}
+"""How much of a path counts: a folder that was trained elsewhere had its data elsewhere."""
+
+
+class State(Enum):
+    """How far a job is."""
+
+    ABSENT = "absent"
+    UNFINISHED = "unfinished"
+    FOREIGN = "unfinished, started elsewhere"
+    FINISHED = "finished"
+
+
+def state_of(job: Job) -> State:
+    """Look at a job's folder.
+
+    Raises:
+        RunError: it holds a run of another recipe, or a damaged one.
+    """
+    finished, started = job.folder / RUN_JSON, job.folder / STARTED_JSON
+    if not finished.is_file() and not started.is_file():
+        return State.ABSENT
+    if job.recipe is None:
+        return State.FINISHED if finished.is_file() else State.UNFINISHED
+    path = finished if finished.is_file() else started
+    recorded, planned = _recorded(path), parse_recipe(job.recipe, job.id)
+    if (difference := first_difference(recorded, planned)) is not None:
+        raise RunError(
+            f"{job.folder} holds a run of another recipe than the study has now ({difference}): "
+            "move it away, or choose another -o"
+        )
+    if path == finished:
+        return State.FINISHED
+    return State.UNFINISHED if recorded.as_json() == planned.as_json() else State.FOREIGN
+
+
+def _recorded(path: Path) -> Recipe:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({type(error).__name__}): move its folder away") from error
+    return parse_recipe(values, str(path))
+
+
+def first_difference(recorded: Recipe, planned: Recipe) -> str | None:
+    """Say where two recipes differ in what makes the weights; None where they do not.
+
+    Keys that one of them lacks have their defaults; of paths the last parts count alone (the last folder and
+    the file of a volume, protocol, arm and seed of a run).
+    """
+    return _difference(_essence(recorded), _essence(planned), "")
+
+
+def _essence(recipe: Recipe) -> dict[str, Any]:
+    values = recipe.as_json()
+    for *path, last in IDLE_KEYS:
+        table = values
+        for key in path:
+            table = table[key]
+        table.pop(last, None)
+    for section in (values["data"]["source"], *values["data"]["target"], values["init"] or {}):
+        for key, parts in KEPT_PARTS.items():
+            if isinstance(section.get(key), str):
+                section[key] = "/".join(os.path.normpath(section[key]).split("/")[-parts:])
+    return values
+
+
+def _difference(before: Any, now: Any, key: str) -> str | None:
+    if before == now:
+        return None
+    if isinstance(before, dict) and isinstance(now, dict):
+        within: Iterable[str | None] = (
+            _difference(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+            for name in {**before, **now}
+        )
+        return next(filter(None, within), None)
+    return f"{key} was {json.dumps(before)} and is {json.dumps(now)}"
+
+
+def states_of(jobs: tuple[Job, ...]) -> dict[str, State]:
+    """Return the state of every job by its id.
+
+    Raises:
+        RunError: a folder holds a run of another recipe.
+    """
+    return {job.id: state_of(job) for job in jobs}
