@@ -77,7 +77,7 @@ def mean_entropy(slices: Iterable[NDArray[np.float32]]) -> float:
         slices: probability of foreground, yx each.
 
     Returns:
-        A share from 0 to 1; 1 where all probabilities are 0 or all are 1; NaN where one is.
+        A share from 0 to 1, up to rounding; 1 where all probabilities are 0 or all are 1; NaN where one is.
     """
     pixels, foreground, bits = 0, 0.0, 0.0
     for one in slices:
@@ -86,7 +86,7 @@ def mean_entropy(slices: Iterable[NDArray[np.float32]]) -> float:
         foreground += float(probability.sum())
         bits += float(_entropy_bits(probability).sum())
     unknown = float(_entropy_bits(np.array(foreground / pixels)))
-    return 1.0 if unknown == 0.0 else min(bits / pixels / unknown, 1.0)  # rounding may lead beyond 1
+    return bits / pixels / unknown if unknown != 0.0 else 1.0
 
 
 def _entropy_bits(probability: NDArray[np.float64]) -> NDArray[np.float64]:

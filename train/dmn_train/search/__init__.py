@@ -1,0 +1,1 @@
+"""Grid search with cross-validation on the labelled source (docs/selection.md)."""
