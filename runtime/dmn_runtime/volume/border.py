@@ -22,7 +22,7 @@ FOREIGN = (
     RuntimeError,  # imagecodecs, numcodecs, h5py
     AssertionError,  # tifffile, for a type of pixel that it does not know
     SystemError,  # numcodecs, for a size below zero
-    SyntaxError,  # Pillow, for a damaged PNG
+    SyntaxError,  # Pillow, for a damaged PNG or JPEG
     MemoryError,  # a damaged size
     struct.error,
     zlib.error,

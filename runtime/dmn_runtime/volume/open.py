@@ -24,12 +24,13 @@ class Format:
 
 TIFF = Format("TIFF", "dmn_runtime.volume.tiff", (".tif", ".tiff", ".btf", ".tf8"))
 PNG = Format("PNG", "dmn_runtime.volume.slices", (".png",))
+JPEG = Format("JPEG", "dmn_runtime.volume.slices", (".jpg", ".jpeg"))
 HDF5 = Format("HDF5", "dmn_runtime.volume.hdf5", (".h5", ".hdf5", ".hdf"))
 MRC = Format("MRC", "dmn_runtime.volume.mrc", (".mrc", ".rec", ".st", ".map"))
 FOLDER = Format("folder of slices", "dmn_runtime.volume.slices")
 ZARR = Format("Zarr", "dmn_runtime.volume.zarr_store")
 
-FILE_FORMATS = (TIFF, PNG, HDF5, MRC)
+FILE_FORMATS = (TIFF, PNG, JPEG, HDF5, MRC)
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 INNER = "::"
 """Separates a file or store from the path inside it."""
@@ -39,8 +40,8 @@ def open_volume(path: str | Path, *, voxel_nm: Spacing | None = None) -> Volume:
     """Open an image volume; docs/volumes.md is the table of formats.
 
     Args:
-        path: a TIFF, PNG, HDF5 or MRC file, a folder of TIFF or PNG slices, or a Zarr store; HDF5 and Zarr
-            take `file::path/inside`.
+        path: a TIFF, PNG, JPEG, HDF5 or MRC file, a folder of TIFF, PNG or JPEG slices, or a Zarr store;
+            HDF5 and Zarr take `file::path/inside`.
         voxel_nm: voxel size in nm, zyx; overrides what the file says.
 
     Returns:
@@ -85,8 +86,8 @@ def _find_format(file: Path) -> Format:
             return known
     readable = ", ".join(f"{f.name} ({' '.join(f.suffixes)})" for f in FILE_FORMATS)
     raise VolumeError(
-        f"{file} has the unknown suffix {file.suffix!r}: readable are {readable}, folders of TIFF or PNG "
-        "slices, and Zarr stores"
+        f"{file} has the unknown suffix {file.suffix!r}: readable are {readable}, folders of TIFF, PNG "
+        "or JPEG slices, and Zarr stores"
     )
 
 

@@ -1,4 +1,4 @@
-"""A folder of TIFF or PNG slices, in the order of the numbers in their names; a lone PNG is one slice."""
+"""Folders of TIFF, PNG or JPEG slices, ordered by the numbers in their names; a lone picture is one slice."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,33 +13,34 @@ from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.border import foreign_errors
 from dmn_runtime.volume.decoded_cache import DecodedCache
 from dmn_runtime.volume.natural_order import natural_key
-from dmn_runtime.volume.png import png_layout, read_png
+from dmn_runtime.volume.picture import picture_layout, read_picture
 from dmn_runtime.volume.positional import PositionalFile
 from dmn_runtime.volume.source import Source, VoxelType, accept_dtype
 from dmn_runtime.volume.tiff import TiffIndex, read_index, read_slices, refuse_inner
 from dmn_runtime.volume.tiff_stack import SegmentGrid, SegmentKey, TiffStack, walk_bytes
 
-KIND_OF_SUFFIX = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG"}
+KIND_OF_SUFFIX = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 @dataclass(frozen=True)
 class SliceFile:
-    """One slice: shape (y, x), type and, for a TIFF, where its pixels lie."""
+    """One slice: its kind, shape (y, x), type and, for a TIFF, where its pixels lie."""
 
     path: Path
+    kind: str
     shape: tuple[int, int]
     dtype: VoxelType
     index: TiffIndex | None
 
 
 def open_source(path: Path, inner: str | None) -> Source:
-    """Open a folder of slices, or one PNG, as a volume.
+    """Open a folder of slices, or one PNG or JPEG, as a volume.
 
     Raises:
         VolumeError: no slices, several kinds of files, or slices that differ in shape or type.
     """
     refuse_inner(path, inner)
-    paths, kind = list_slices(path) if path.is_dir() else ([path], "PNG")
+    paths, kind = list_slices(path) if path.is_dir() else ([path], KIND_OF_SUFFIX[path.suffix.lower()])
     slices = [_inspected(p, kind, len(paths)) for p in paths]
     _refuse_differing(slices)
     first = slices[0]
@@ -56,18 +57,19 @@ def open_source(path: Path, inner: str | None) -> Source:
 
 
 def list_slices(folder: Path) -> tuple[list[Path], str]:
-    """Return the slices of a folder in natural order and their kind, "TIFF" or "PNG".
+    """Return the slices of a folder in natural order and their kind, "TIFF", "PNG" or "JPEG".
 
     Raises:
-        VolumeError: there are none, or both kinds.
+        VolumeError: there are none, or several kinds.
     """
     found = [p for p in folder.iterdir() if p.suffix.lower() in KIND_OF_SUFFIX and not p.name.startswith(".")]
     kinds = {KIND_OF_SUFFIX[p.suffix.lower()] for p in found}
     if not found:
-        raise VolumeError(f"{folder} holds no slices: a folder of .tif, .tiff or .png files is wanted")
+        raise VolumeError(f"{folder} holds no slices: a folder of {' '.join(KIND_OF_SUFFIX)} files is wanted")
     if len(kinds) > 1:
         raise VolumeError(
-            f"{folder} holds both TIFF and PNG files, but slices of one kind are wanted: move the others away"
+            f"{folder} holds {' and '.join(sorted(kinds))} files, but slices of one kind are wanted: "
+            "move the others away"
         )
     return sorted(found, key=lambda p: natural_key(p.name)), kinds.pop()
 
@@ -75,7 +77,7 @@ def list_slices(folder: Path) -> tuple[list[Path], str]:
 def _inspected(path: Path, kind: str, count: int) -> SliceFile:
     # Translated for each slice, so that the sentence names the file and not the folder.
     with foreign_errors(str(path), kind):
-        return _inspect_tiff(path, count) if kind == "TIFF" else _inspect_png(path)
+        return _inspect_tiff(path, count) if kind == "TIFF" else _inspect_picture(path, kind)
 
 
 def _inspect_tiff(path: Path, count: int) -> SliceFile:
@@ -86,12 +88,12 @@ def _inspect_tiff(path: Path, count: int) -> SliceFile:
             f"{path} holds {depth} slices, but in a folder each file is one slice: give the file itself, "
             "or split it"
         )
-    return SliceFile(path, (height, width), accept_dtype(index.slices.dtype, str(path)), index)
+    return SliceFile(path, "TIFF", (height, width), accept_dtype(index.slices.dtype, str(path)), index)
 
 
-def _inspect_png(path: Path) -> SliceFile:
-    shape, dtype = png_layout(path)
-    return SliceFile(path, shape, dtype, None)
+def _inspect_picture(path: Path, kind: str) -> SliceFile:
+    shape, dtype = picture_layout(path, kind)
+    return SliceFile(path, kind, shape, dtype, None)
 
 
 def _refuse_differing(slices: list[SliceFile]) -> None:
@@ -113,7 +115,7 @@ def _read(slices: list[SliceFile], region: Region, cache: DecodedCache[SegmentKe
     for target, z in zip(out, range(region.start[0], region.stop[0]), strict=True):
         one = slices[z]
         if one.index is None:
-            target[...] = _cached_png(one, z, cache)[region.slices[1:]]
+            target[...] = _cached_picture(one, z, cache)[region.slices[1:]]
         else:
             flat: Triple = (0, region.start[1], region.start[2])
             window = Region(flat, (1, region.stop[1], region.stop[2]))
@@ -128,8 +130,8 @@ def _grid(one: SliceFile) -> SegmentGrid:
     return SegmentGrid(one.shape, one.shape)
 
 
-def _cached_png(one: SliceFile, z: int, cache: DecodedCache[SegmentKey]) -> NDArray[np.generic]:
-    pixels: NDArray[np.generic] = cache.get((z, 0, 0), lambda _: read_png(one.path))
+def _cached_picture(one: SliceFile, z: int, cache: DecodedCache[SegmentKey]) -> NDArray[np.generic]:
+    pixels: NDArray[np.generic] = cache.get((z, 0, 0), lambda _: read_picture(one.path, one.kind))
     if pixels.shape != one.shape:
         raise VolumeError(f"{one.path} changed while it was read: start again")
     return pixels

@@ -51,8 +51,8 @@ def test_unknown_suffix(tmp_path: Path) -> None:
         open_volume(tmp_path / "a.nd2")
     assert str(caught.value) == (
         f"{tmp_path / 'a.nd2'} has the unknown suffix '.nd2': readable are TIFF (.tif .tiff .btf .tf8), "
-        "PNG (.png), HDF5 (.h5 .hdf5 .hdf), MRC (.mrc .rec .st .map), folders of TIFF or PNG slices, and "
-        "Zarr stores"
+        "PNG (.png), JPEG (.jpg .jpeg), HDF5 (.h5 .hdf5 .hdf), MRC (.mrc .rec .st .map), folders of TIFF, "
+        "PNG or JPEG slices, and Zarr stores"
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders of slices and lone PNG files."""
+"""Folders of slices and lone PNG and JPEG files."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dmn_runtime.volume import slices
 from dmn_runtime.volume.decoded_cache import DecodedCache
 from dmn_runtime.volume.natural_order import natural_key
 from dmn_runtime.volume.open import open_volume
-from dmn_runtime.volume.png import read_png
+from dmn_runtime.volume.picture import read_picture
 from dmn_runtime.volume.tiff_stack import SegmentKey
 
 IMAGE = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
@@ -49,13 +49,19 @@ def test_other_and_hidden_files_are_ignored(tmp_path: Path) -> None:
 
 
 def test_empty_folder(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path} holds no slices: a folder of .tif, .tiff or .png files is wanted"
+    assert refusal(tmp_path) == (
+        f"{tmp_path} holds no slices: a folder of .tif .tiff .png .jpg .jpeg files is wanted"
+    )
 
 
 def test_mixed_kinds(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", IMAGE)
     Image.fromarray(IMAGE).save(tmp_path / "b.png")
-    assert "holds both TIFF and PNG files" in refusal(tmp_path)
+    assert refusal(tmp_path) == (
+        f"{tmp_path} holds PNG and TIFF files, but slices of one kind are wanted: move the others away"
+    )
+    Image.fromarray(IMAGE).save(tmp_path / "c.jpg")
+    assert "holds JPEG and PNG and TIFF files" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("other", [IMAGE[:11], IMAGE.astype(np.uint16)])
@@ -79,6 +85,46 @@ def test_colour_png(tmp_path: Path, mode: str) -> None:
     assert f"{tmp_path / 'a.png'} is a PNG of mode {mode}, but 8-bit or 16-bit grey is wanted" in refusal(
         tmp_path
     )
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.JPG"])
+def test_grey_jpeg(tmp_path: Path, name: str) -> None:
+    smooth = np.add.outer(np.arange(32), 3 * np.arange(40)).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / name, "JPEG", quality=100)
+    for path, described in ((tmp_path, "folder of JPEG slices"), (tmp_path / name, "JPEG")):
+        with open_volume(path) as volume:
+            assert (volume.format, volume.shape, volume.dtype) == (described, (1, 32, 40), np.uint8)
+            found = volume.read(Region((0, 3, 5), (1, 30, 33)))[0].astype(int)
+        assert np.abs(found - smooth[3:30, 5:33]).max() <= 2  # the format loses a little
+
+
+def test_jpegs_are_ordered_and_may_have_either_suffix(tmp_path: Path) -> None:
+    for number, suffix in ((10, "jpg"), (9, "jpeg"), (100, "JPG")):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"s{number}.{suffix}", "JPEG")
+    with open_volume(tmp_path) as volume:
+        assert volume.read(whole(volume.shape))[:, 0, 0].tolist() == [9, 10, 100]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_colour_jpeg(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (20, 12)).save(tmp_path / "a.jpg")
+    assert f"{tmp_path / 'a.jpg'} is a JPEG of mode {mode}, but 8-bit or 16-bit grey is wanted" in refusal(
+        tmp_path
+    )
+
+
+def test_damaged_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-800])
+    with (
+        open_volume(path) as volume,
+        pytest.raises(VolumeError, match=r"a\.jpg cannot be read as JPEG \(OSError: image file is truncated"),
+    ):
+        volume.read(whole(volume.shape))
+    path.write_bytes(b"nothing")
+    assert f"{path} cannot be read as JPEG" in refusal(path)
 
 
 def test_damaged_slice_is_named(tmp_path: Path) -> None:
@@ -143,14 +189,14 @@ def test_slices_larger_than_the_budget_are_decoded_once(
         Image.fromarray(IMAGE + number).save(tmp_path / f"s{number}.png")
     decoded: list[str] = []
 
-    def counted(path: Path) -> np.ndarray:
+    def counted(path: Path, kind: str) -> np.ndarray:
         decoded.append(path.name)
-        return read_png(path)
+        return read_picture(path, kind)
 
     def tiny() -> DecodedCache[SegmentKey]:
         return DecodedCache(limit, cap)
 
-    monkeypatch.setattr(slices, "read_png", counted)
+    monkeypatch.setattr(slices, "read_picture", counted)
     monkeypatch.setattr(slices, "DecodedCache", tiny)
     with open_volume(tmp_path) as volume:
         for z in ((0, 5), (1, 6)):
