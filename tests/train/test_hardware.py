@@ -36,5 +36,12 @@ def test_an_old_gpu_gets_fp16(monkeypatch: pytest.MonkeyPatch, has_bf16: bool, p
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RecipeError, match=r'loop\.device is "cuda", but torch sees no CUDA device'):
-        hardware.make_fabric("cuda", "auto")
-    assert hardware.make_fabric("auto", "32-true").device.type == "cpu"
+        hardware.make_fabric("cuda", "auto", 1)
+    assert hardware.make_fabric("auto", "32-true", 1).device.type == "cpu"
+
+
+def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RecipeError, match=r"loop\.devices is 2, but torch sees 1 CUDA devices here"):
+        hardware.make_fabric("cuda", "32-true", 2)

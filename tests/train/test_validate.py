@@ -36,7 +36,9 @@ class DarkIsForeground(nn.Module):
 def stack(mask: list[list[int]], grey: list[list[int]]) -> Stack:
     labels = np.array([mask], np.uint8)
     table = (np.arange(256) / 127.5 - 1).astype(np.float32)
-    return Stack("a b.tif", np.array([grey], np.uint8), labels, table, None, np.flatnonzero(labels == 1))
+    return Stack(
+        "a b.tif", np.array([grey], np.uint8), labels, table, (), np.flatnonzero(labels == 1), np.array([0])
+    )
 
 
 @pytest.mark.parametrize("shape", [(5, 9), (6, 9), (1, 12)])

@@ -18,6 +18,7 @@ from dmn_runtime.errors import RunError
 from dmn_train.domains import DomainNetwork
 from dmn_train.files import write_whole
 from dmn_train.methods.base import Objective
+from dmn_train.select import Scored
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,38 @@ class Learner:
     optimiser: torch.optim.Optimizer
 
 
-def save_checkpoint(path: Path, learner: Learner, *, step: int, scaler: dict[str, Any]) -> None:
-    """Write the state after `step` steps; `scaler` is the precision plugin's JSON-able state."""
+@dataclass(frozen=True)
+class State:
+    """How far a run has come.
+
+    Attributes:
+        step: steps done.
+        validations: what the choice of weights is made from.
+        scaler: JSON-able state of the loss scaler.
+    """
+
+    step: int
+    validations: list[Scored]
+    scaler: dict[str, Any]
+
+
+def save_checkpoint(path: Path, learner: Learner, state: State) -> None:
+    """Write what the run has learned and how far it has come."""
     tensors = {
         **_prefixed("objective", learner.objective.state_dict()),
         **_prefixed("average", learner.average.state_dict()),
         **_optimiser_tensors(learner.optimiser),
     }
-    metadata = {"step": str(step), "scaler": json.dumps(scaler)}
+    metadata = {
+        "step": str(state.step),
+        "validations": json.dumps(state.validations),
+        "scaler": json.dumps(state.scaler),
+    }
     write_whole(path, lambda partial: save_file(tensors, partial, metadata))
 
 
-def load_checkpoint(path: Path, learner: Learner) -> tuple[int, dict[str, Any]]:
-    """Put the state of `path` into `learner`; return the number of steps done and the scaler's state.
+def load_checkpoint(path: Path, learner: Learner) -> State:
+    """Put what `path` has learned into `learner`; return how far the run had come.
 
     Raises:
         RunError: the file is damaged or of another network.
@@ -59,7 +79,8 @@ def load_checkpoint(path: Path, learner: Learner) -> tuple[int, dict[str, Any]]:
         learner.objective.load_state_dict(_under("objective", tensors))
         learner.average.load_state_dict(_under("average", tensors))
         _load_optimiser(learner.optimiser, _under("optimiser", tensors))
-        return int(metadata["step"]), json.loads(metadata["scaler"])
+        validations = [Scored(*pair) for pair in json.loads(metadata["validations"])]
+        return State(int(metadata["step"]), validations, json.loads(metadata["scaler"]))
     except (OSError, SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise RunError(f"{path} cannot be resumed from ({error}): start again with --overwrite") from error
 

@@ -88,6 +88,19 @@ class TensorBoardCurves:
             self._writer.close()
 
 
+class NoCurves:
+    """No curves: all devices but the first have nothing to write."""
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def picture(self, step: int, name: str, rgb: NDArray[np.uint8]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True)
 class ManyCurves:
     """The same curves in several places."""

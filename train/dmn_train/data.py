@@ -39,20 +39,22 @@ class Batch(NamedTuple):
     target: Tensor | None
 
 
-def draw_batch(material: Material, recipe: Recipe, step: int) -> Batch:
-    """Draw the batch of `step`.
+def draw_batch(material: Material, recipe: Recipe, step: int, rank: int = 0) -> Batch:
+    """Draw the batch of `step` for the device of number `rank`.
 
     The source's crops do not depend on whether there is a target: methods are compared on the same crops.
     """
-    image, truth, valid = _draw_source(material.train, recipe, step)
-    wanted = recipe.method.name != "source_only"
-    return Batch(image, truth, valid, _draw_target(material.target, recipe, step) if wanted else None)
+    seeds = [recipe.loop.seed, step, rank] if rank else [recipe.loop.seed, step]
+    image, truth, valid = _draw_source(material.train, recipe, np.random.default_rng(seeds))
+    if recipe.method.name == "source_only":
+        return Batch(image, truth, valid, None)
+    rng = np.random.default_rng([recipe.loop.seed, step, rank, TARGET_STREAM])
+    return Batch(image, truth, valid, _draw_target(material.target, recipe, rng))
 
 
-def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, step: int) -> Tensor:
+def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator) -> Tensor:
     """Draw as many crops of the target as of the source, all over its volumes alike."""
     loop, augment = recipe.loop, recipe.augment
-    rng = np.random.default_rng([loop.seed, step, TARGET_STREAM])
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     edge = window_px(augment, loop.crop_px)
     sizes = np.array([stack.grey.size for stack in stacks], np.float64)
@@ -73,10 +75,9 @@ def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, step: int) -> 
     return change_intensity(image, rng, generator, strength, recipe.normalisation.clip)
 
 
-def _draw_source(stacks: tuple[Stack, ...], recipe: Recipe, step: int) -> tuple[Tensor, Tensor, Tensor]:
+def _draw_source(stacks: tuple[Stack, ...], recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Draw image, truth and valid; `loop.foreground_share` of the crops lie around a foreground voxel."""
     loop, augment = recipe.loop, recipe.augment
-    rng = np.random.default_rng([loop.seed, step])
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     context = recipe.network.spec.context_slices
     edge = window_px(augment, loop.crop_px)

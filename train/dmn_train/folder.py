@@ -41,13 +41,13 @@ def check_folder(folder: Path, placed: PlacedRecipe, *, resume: bool, overwrite:
         raise OutputError(f"{folder} holds something that is no run, so it is kept: choose another -o")
 
 
-def open_folder(folder: Path, placed: PlacedRecipe, fingerprints: list[str], *, resume: bool) -> bool:
-    """Make a checked folder ready; return whether there is a checkpoint to go on from.
+def open_folder(folder: Path, placed: PlacedRecipe, fingerprints: list[str], *, resume: bool) -> None:
+    """Make a checked folder ready.
 
     Args:
         folder: passed by `check_folder`; unless it is resumed, what it holds is dropped.
         placed: the recipe.
-        fingerprints: of the data.
+        fingerprints: of the data, and of the weights that the run starts from.
         resume: go on with the run in it.
 
     Raises:
@@ -57,7 +57,7 @@ def open_folder(folder: Path, placed: PlacedRecipe, fingerprints: list[str], *, 
     if resume:
         if _started(folder)["data"] != fingerprints:
             raise RunError(f"{folder} was started with other data (fingerprints differ): put the data back")
-        return (folder / CHECKPOINT).is_file()
+        return
     try:
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -65,7 +65,6 @@ def open_folder(folder: Path, placed: PlacedRecipe, fingerprints: list[str], *, 
         write_json(folder / STARTED_JSON, {"recipe": placed.recipe.as_json(), "data": fingerprints})
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}): choose another -o") from error
-    return False
 
 
 def close_folder(folder: Path, facts: dict[str, Any]) -> None:

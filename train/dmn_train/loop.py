@@ -13,14 +13,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dmn_train.average import update_average
-from dmn_train.checkpoint import Learner, load_checkpoint, plain_weights, save_checkpoint
-from dmn_train.curves import CsvCurves, Curves, ManyCurves, TensorBoardCurves
+from dmn_train.checkpoint import Learner, State, load_checkpoint, plain_weights, save_checkpoint
+from dmn_train.curves import CsvCurves, Curves, ManyCurves, NoCurves, TensorBoardCurves
 from dmn_train.data import Batch, draw_batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.files import file_sha256, write_whole
 from dmn_train.folder import check_folder, close_folder, library_versions, open_folder
 from dmn_train.hardware import device_name, make_fabric
 from dmn_train.interrupt import deferred_interrupts
+from dmn_train.measure import as_curves, measure, source_solidity
 from dmn_train.methods.base import Objective
 from dmn_train.methods.table import make_method
 from dmn_train.networks.unet import UNet
@@ -28,11 +29,11 @@ from dmn_train.recipe import PlacedRecipe, Recipe
 from dmn_train.run import CHECKPOINT, CURVES, FORMAT, FORMAT_VERSION, OVERLAYS, WEIGHTS
 from dmn_train.schedule import learning_rate
 from dmn_train.sections import OptimiserSection
+from dmn_train.select import Decision, Measured, Selector, score
+from dmn_train.snapshots import prune, read_snapshot, write_snapshot
 from dmn_train.stacks import Material, load_material
 from dmn_train.start import Start, find_start
-from dmn_train.validate import validation_iou, write_overlays
-
-THRESHOLD = 0.5
+from dmn_train.validate import THRESHOLD, draw_overlays, write_overlays
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run tells: final loss, held-out IoU (None without held-out slices), seconds of work."""
+    """What a finished run tells.
 
+    Attributes:
+        steps: done; fewer than the recipe's where patience ended the run.
+        loss: of the last step.
+        iou: foreground IoU of the kept weights on held-out source data; None without such data.
+        selected: step whose weights were kept.
+        wall_s: seconds of work.
+    """
+
+    steps: int
     loss: float
     iou: float | None
+    selected: int
     wall_s: float
 
 
@@ -76,60 +87,84 @@ def train(
         folder: where the run is written.
         resume: go on from the folder's checkpoint; the result is the same, on a CPU to the bit.
         overwrite: drop what a former run left in the folder.
-        tell: called after every step.
+        tell: called after every step, on the first device alone.
 
     Raises:
         DmnError: the recipe, the data or the folder is not as it must be.
         KeyboardInterrupt: stopped by a signal; the folder can be resumed.
     """
     recipe, loop = placed.recipe, placed.recipe.loop
-    check_folder(folder, placed, resume=resume, overwrite=overwrite)
+    fabric = make_fabric(loop.device, loop.precision, loop.devices)
+    if fabric.is_global_zero:
+        check_folder(folder, placed, resume=resume, overwrite=overwrite)
+    fabric.launch()
     start = find_start(placed)
     material = load_material(placed)
-    fingerprints = [*(origin.fingerprint for origin in material.origins), *start.fingerprints]
-    goes_on = open_folder(folder, placed, fingerprints, resume=resume)
-    fabric = make_fabric(loop.device, loop.precision, loop.devices)
+    of_labels = source_solidity(material, recipe)
+    if fabric.is_global_zero:
+        fingerprints = [*(origin.fingerprint for origin in material.origins), *start.fingerprints]
+        open_folder(folder, placed, fingerprints, resume=resume)
+    fabric.barrier()
     torch.manual_seed(loop.seed)
     learner, wrapped, optimiser = _make_learner(fabric, recipe, start)
-    first, scaler = load_checkpoint(folder / CHECKPOINT, learner) if goes_on else (0, {})
-    fabric.strategy.precision.load_state_dict(scaler)
-    curves = _open_curves(folder, recipe, first)
+    state = State(0, [], {})
+    if resume and (folder / CHECKPOINT).is_file():
+        state = load_checkpoint(folder / CHECKPOINT, learner)
+    fabric.strategy.precision.load_state_dict(state.scaler)
+    selector = Selector(recipe.select.rule, recipe.select.keep, recipe.select.patience)
+    curves = _open_curves(fabric, folder, recipe, state.step)
+    first, validations = state.step, list(state.validations)
+    decision = selector.decide(validations)
+    if fabric.is_global_zero:
+        prune(folder, decision.kept)
     started = time.monotonic()
-    loss, iou = float("nan"), None
+    done, loss, measured = first, float("nan"), Measured()
     try:
         with deferred_interrupts() as interrupt:
-            for step in range(first, loop.steps):
-                rate = _set_rate(optimiser, recipe.optimiser, step, loop.steps)
-                batch = _to_device(draw_batch(material, recipe, step), fabric.device)
+            while done < loop.steps and not decision.ends:
+                rate = _set_rate(optimiser, recipe.optimiser, done, loop.steps)
+                batch = _to_device(draw_batch(material, recipe, done, fabric.global_rank), fabric.device)
                 learner.objective.train()
-                losses = wrapped(batch, step / loop.steps)
+                losses = wrapped(batch, done / loop.steps)
                 fabric.backward(losses["loss"])
                 fabric.clip_gradients(wrapped, optimiser, max_norm=recipe.optimiser.clip_norm)
                 optimiser.step()
                 optimiser.zero_grad()
                 network, decay = learner.objective.network, recipe.optimiser.ema_decay
-                update_average(learner.average, network, decay=decay, step=step)
+                update_average(learner.average, network, decay=decay, step=done)
 
-                done = step + 1
+                done += 1
                 loss = float(losses["loss"].detach())
                 if done % recipe.log.every == 0 or done == loop.steps:
                     values = {name: float(value.detach()) for name, value in losses.items()}
                     curves.add(done, {**values, "lr": rate})
-                iou = None
-                if material.held_out and (done % loop.validate_every == 0 or done == loop.steps):
-                    iou = _validate(fabric, learner.average, recipe, material)
-                    curves.add(done, {"held_out_iou": iou})
-                tell(Progress(done, loop.steps, loss, iou))
-                if done < loop.steps and (interrupt.wanted or done % loop.checkpoint_every == 0):
-                    state = fabric.strategy.precision.state_dict()
-                    save_checkpoint(folder / CHECKPOINT, learner, step=done, scaler=state)
-                if interrupt.wanted and done < loop.steps:
+                validates = done % loop.validate_every == 0 or done == loop.steps
+                if validates:
+                    kept = _kept(learner, recipe)
+                    measured = measure(fabric, kept, material, recipe, of_labels)
+                    curves.add(done, as_curves(measured))
+                    _show(fabric, curves, done, kept, recipe, material)
+                    validations.append(score(recipe.select.rule, done, measured))
+                    decision = selector.decide(validations)
+                    if fabric.is_global_zero:
+                        _keep_snapshots(folder, done, kept, decision)
+                if fabric.is_global_zero:
+                    tell(Progress(done, loop.steps, loss, measured.held_out_iou if validates else None))
+                stops = _anybody(fabric, interrupt.wanted)
+                over = done == loop.steps or decision.ends
+                if not over and (stops or done % loop.checkpoint_every == 0) and fabric.is_global_zero:
+                    scaler = fabric.strategy.precision.state_dict()
+                    save_checkpoint(folder / CHECKPOINT, learner, State(done, validations, scaler))
+                if stops and not over:
                     raise KeyboardInterrupt
     finally:
         curves.close()
-    wall_s = time.monotonic() - started
-    outcome = Outcome(loss, iou, wall_s)
-    _finish(placed, folder, fabric, learner, material, outcome, start, first)
+    selected = decision.best or done
+    outcome = Outcome(done, loss, measured.held_out_iou, selected, time.monotonic() - started)
+    if fabric.is_global_zero:
+        outcome = _take_best(fabric, folder, learner, material, recipe, of_labels, outcome)
+        _finish(placed, folder, fabric, learner, material, outcome, start, first, decision)
+    fabric.barrier()
     return outcome
 
 
@@ -147,7 +182,9 @@ def _make_learner(
     return Learner(objective, average, adam), wrapped, optimiser
 
 
-def _open_curves(folder: Path, recipe: Recipe, done: int) -> Curves:
+def _open_curves(fabric: Fabric, folder: Path, recipe: Recipe, done: int) -> Curves:
+    if not fabric.is_global_zero:
+        return NoCurves()
     csv = CsvCurves(folder / CURVES, done=done)
     if not recipe.log.tensorboard:
         return csv
@@ -170,17 +207,61 @@ def _set_rate(optimiser: Any, section: OptimiserSection, step: int, steps: int) 
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
-    image, target = (
-        crops if crops is None else crops.to(device, memory_format=torch.channels_last)
-        for crops in (batch.image, batch.target)
-    )
-    assert image is not None
+    image = batch.image.to(device, memory_format=torch.channels_last)
+    target = batch.target
+    if target is not None:
+        target = target.to(device, memory_format=torch.channels_last)
     return Batch(image, batch.truth.to(device), batch.valid.to(device), target)
 
 
-def _validate(fabric: Fabric, average: DomainNetwork, recipe: Recipe, material: Material) -> float:
-    with fabric.autocast(), average.as_source() as network:
-        return validation_iou(network, recipe.network.spec, material.held_out, THRESHOLD)
+def _anybody(fabric: Fabric, wanted: bool) -> bool:
+    """Tell whether any of the devices is asked to stop, so that all stop after the same step."""
+    if fabric.world_size == 1:
+        return wanted
+    asked = fabric.all_reduce(torch.tensor(float(wanted), device=fabric.device), reduce_op="sum")
+    assert isinstance(asked, torch.Tensor)
+    return bool(asked.item() > 0)
+
+
+def _kept(learner: Learner, recipe: Recipe) -> DomainNetwork:
+    """Return the network whose weights are measured and kept."""
+    return learner.average if recipe.optimiser.ema_decay > 0 else learner.objective.network
+
+
+def _show(
+    fabric: Fabric, curves: Curves, step: int, network: DomainNetwork, recipe: Recipe, material: Material
+) -> None:
+    """Put overlays of held-out or training slices beside the curves, where pictures are kept."""
+    if recipe.log.tensorboard:
+        shown = material.held_out or material.train
+        with fabric.autocast(), network.as_source() as as_source:
+            pictures = draw_overlays(as_source, recipe.network.spec, shown, THRESHOLD, recipe.log.overlays)
+        for name, rgb in pictures:
+            curves.picture(step, name, rgb)
+
+
+def _keep_snapshots(folder: Path, step: int, network: DomainNetwork, decision: Decision) -> None:
+    if step in decision.kept:
+        write_snapshot(folder, step, plain_weights(network))
+    prune(folder, decision.kept)
+
+
+def _take_best(
+    fabric: Fabric,
+    folder: Path,
+    learner: Learner,
+    material: Material,
+    recipe: Recipe,
+    of_labels: float | None,
+    outcome: Outcome,
+) -> Outcome:
+    """Go back to the weights of the selected step, where the last ones are not the best."""
+    if outcome.selected == outcome.steps:
+        return outcome
+    network = _kept(learner, recipe)
+    network.load_state_dict(read_snapshot(folder, outcome.selected))
+    iou = measure(fabric, network, material, recipe, of_labels).held_out_iou
+    return Outcome(outcome.steps, outcome.loss, iou, outcome.selected, outcome.wall_s)
 
 
 def _finish(
@@ -192,12 +273,14 @@ def _finish(
     outcome: Outcome,
     start: Start,
     resumed_at: int,
+    decision: Decision,
 ) -> None:
     recipe = placed.recipe
     spec = recipe.network.spec
-    kept = learner.average if recipe.optimiser.ema_decay > 0 else learner.objective.network
+    kept = _kept(learner, recipe)
     final = kept.network
     write_whole(folder / WEIGHTS, lambda partial: save_file(plain_weights(final), partial))
+    prune(folder, decision.remaining)
     shown = material.held_out or material.train
     with fabric.autocast(), kept.as_source() as network:
         write_overlays(folder / OVERLAYS, network, spec, shown, THRESHOLD, recipe.log.overlays)
@@ -207,7 +290,8 @@ def _finish(
         "name": recipe.name,
         "method": recipe.method.name,
         "seed": recipe.loop.seed,
-        "steps": recipe.loop.steps,
+        "steps": outcome.steps,
+        "selected_step": outcome.selected,
         "wall_s": round(outcome.wall_s, 1),
         "resumed_at": resumed_at,
         "held_out_iou": outcome.iou,
@@ -223,6 +307,7 @@ def _finish(
         "data": [asdict(origin) for origin in material.origins],
         "device": str(fabric.device),
         "device_name": device_name(fabric.device),
+        "devices": fabric.world_size,
         "precision": fabric.strategy.precision.precision,
         "versions": library_versions(),
         "recipe": recipe.as_json(),

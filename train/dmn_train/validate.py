@@ -1,6 +1,6 @@
 """How a network does on held-out slices, and pictures of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +14,18 @@ from dmn_runtime.geometry import round_up
 from dmn_train.data import cut_window
 from dmn_train.files import translate_write_errors, write_whole
 from dmn_train.networks.sizes import NetworkSpec
-from dmn_train.stacks import FOREGROUND, UNLABELLED, Stack
+from dmn_train.stacks import FOREGROUND, UNLABELLED, Stack, TargetStack
 
+THRESHOLD = 0.5
 MARGIN_PX = 64  # reflected border that keeps the zero padding of the convolutions away from the slice
 TRUTH_COLOUR = (0, 220, 120)
 PREDICTION_COLOUR = (255, 60, 160)
 
 
 @torch.no_grad()
-def predict_slice(network: nn.Module, spec: NetworkSpec, stack: Stack, z: int) -> NDArray[np.float32]:
+def predict_slice(
+    network: nn.Module, spec: NetworkSpec, stack: Stack | TargetStack, z: int
+) -> NDArray[np.float32]:
     """Return the probability of foreground of slice `z` of a stack, float32 yx."""
     _, height, width = stack.grey.shape
     tall, wide = (round_up(edge + 2 * MARGIN_PX, spec.stride_px) for edge in (height, width))
@@ -62,22 +65,28 @@ def write_overlays(
     """
     with translate_write_errors(folder):
         folder.mkdir(exist_ok=True)
+    for name, rgb in draw_overlays(network, spec, stacks, threshold, count):
+        write_whole(folder / f"{name}.png", partial(Image.fromarray(rgb).save, format="PNG"))
+
+
+def draw_overlays(
+    network: nn.Module, spec: NetworkSpec, stacks: Sequence[Stack], threshold: float, count: int
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield the names and pictures, uint8 yxc, that `write_overlays` writes."""
     network.eval()
     for index in range(count):
         stack = stacks[index * len(stacks) // count]
         z = (2 * index + 1) * len(stack.grey) // (2 * count) if len(stacks) == 1 else len(stack.grey) // 2
         found = predict_slice(network, spec, stack, z) >= threshold
-        picture = _picture(stack, z, found)
-        name = f"{index}-{Path(stack.name).stem.replace(' ', '-')}-z{z:04d}.png"
-        write_whole(folder / name, partial(picture.save, format="PNG"))
+        yield f"{index}-{Path(stack.name).stem.replace(' ', '-')}-z{z:04d}", _picture(stack, z, found)
 
 
-def _picture(stack: Stack, z: int, found: NDArray[np.bool_]) -> Image.Image:
+def _picture(stack: Stack, z: int, found: NDArray[np.bool_]) -> NDArray[np.uint8]:
     grey = np.clip((stack.table[stack.grey[z]] + 1.0) * 127.5, 0, 255).astype(np.uint8)
     rgb = np.repeat(grey[..., None], 3, axis=2)
     rgb[outline(stack.mask[z] == FOREGROUND)] = TRUTH_COLOUR
     rgb[outline(found)] = PREDICTION_COLOUR
-    return Image.fromarray(rgb)
+    return rgb
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

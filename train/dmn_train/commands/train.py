@@ -70,8 +70,9 @@ def _line(told: Told, placed: PlacedRecipe) -> None:
 
 def _summary(placed: PlacedRecipe, output: Path, outcome: Outcome) -> str:
     held_out = "" if outcome.iou is None else f", held-out fg IoU {outcome.iou:.4f}"
+    if outcome.selected != outcome.steps:
+        held_out += f", weights of step {outcome.selected} kept"
     return (
-        f"{output}: {placed.recipe.loop.steps} steps in {outcome.wall_s:.0f} s, "
-        f"loss {outcome.loss:.4f}{held_out}\n"
+        f"{output}: {outcome.steps} steps in {outcome.wall_s:.0f} s, loss {outcome.loss:.4f}{held_out}\n"
         f"next: dmn export {output} -o {placed.recipe.name}.zip"
     )
