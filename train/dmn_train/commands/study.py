@@ -73,7 +73,7 @@ def _report(
     placed: PlacedStudy, plan: tuple[Job, ...], tests: dict[str, TestVolume], output: Path, to: Path
 ) -> None:
     collection = collect(plan, states_of(plan), tests, output)
-    for path in write_report(placed, plan, collection, tests, output, to):
+    for path in write_report(placed, collection, tests, output, to):
         typer.echo(str(path))
 
 

@@ -7,7 +7,7 @@ from dmn_train.run import load_run
 from dmn_train.study.execute import training_words
 from dmn_train.study.job import Job
 from dmn_train.study.scoring import TestVolume, ensure_score
-from dmn_train.study.state import State
+from dmn_train.study.state import State, check_start
 from dmn_train.study.table import Result
 
 
@@ -41,6 +41,8 @@ def collect(
         DmnError: a run or a test volume is not as it must be.
     """
     finished = [job for job in jobs if states[job.id] is State.FINISHED]
+    for job in finished:
+        check_start(job)
     results = tuple(
         Result(
             protocol=protocol,
@@ -50,6 +52,7 @@ def collect(
             score=ensure_score(job.folder, protocol, tests[protocol]),
             facts=load_run(job.folder).facts,
             run=job.id,
+            folder=job.folder,
             command=command_of(job, output),
         )
         for job in finished
@@ -62,15 +65,15 @@ def command_of(job: Job, output: Path) -> str:
     """Return the command that trains a job, for readers elsewhere; "" for a run taken as it is."""
     if job.recipe is None:
         return ""
-    shown = shown_folder(output)
     words = training_words(job, State.ABSENT)
     inside = {
-        str(path): str(shown / path.relative_to(output.resolve())) for path in (job.folder, job.recipe_file)
+        str(path): f"{shown(output)}/{path.relative_to(output.resolve())}"
+        for path in (job.folder, job.recipe_file)
     }
     return " ".join(["dmn", *(inside.get(word, word) for word in words)])
 
 
-def shown_folder(folder: Path) -> Path:
-    """Return a folder for readers elsewhere: from the working directory, or its name alone."""
-    resolved, here = folder.resolve(), Path.cwd().resolve()
-    return resolved.relative_to(here) if resolved.is_relative_to(here) else Path(resolved.name)
+def shown(path: Path) -> str:
+    """Return a path for readers elsewhere: from the working directory, or its name alone."""
+    resolved, here = path.resolve(), Path.cwd().resolve()
+    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else resolved.name

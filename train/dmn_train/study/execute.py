@@ -23,7 +23,7 @@ from dmn_train.files import write_text
 from dmn_train.run import load_run
 from dmn_train.study.job import Job
 from dmn_train.study.scoring import TestVolume, ensure_score
-from dmn_train.study.state import State
+from dmn_train.study.state import State, check_start
 from dmn_train.study.toml import to_toml
 
 LAST_LINES = 5
@@ -143,6 +143,7 @@ class _Crew:
         trained = self.states[job.id] is not State.FINISHED
         if trained:
             self._train(job)
+        check_start(job)
         for protocol in job.protocols:
             ensure_score(job.folder, protocol, self.tests[protocol])
         return f"{time.monotonic() - begin_s:.0f} s" if trained else "was finished"

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from dmn_runtime.errors import RecipeError, RunError, VolumeError
 from dmn_runtime.evaluation import read_mask
@@ -30,12 +28,12 @@ from dmn_train.data import cut_window
 from dmn_train.files import write_json
 from dmn_train.networks.unet import UNet
 from dmn_train.run import Run, load_run
+from dmn_train.snapshots import read_snapshot, snapshot_steps
 from dmn_train.stacks import Grey
 from dmn_train.study.sections import TestSection
 
 FORMAT = "dmn-study-scores"
 FORMAT_VERSION = 1
-SNAPSHOTS = "snapshots"
 THRESHOLD = 0.5
 BINS = 256
 MARGIN_STRIDES = 8  # a U-Net of n poolings sees less than 8 * 2**n pixels in every direction
@@ -92,6 +90,12 @@ class TestVolume:
         return self._read[1]
 
     @property
+    def slices(self) -> list[int]:
+        """Every z with a voxel that counts."""
+        counted: list[int] = np.flatnonzero((self.classes != IGNORED).any(axis=(1, 2))).tolist()
+        return counted
+
+    @property
     def key(self) -> dict[str, Any]:
         """What a score depends on beside the weights."""
         image, mask = self.image, self._read[2]
@@ -116,6 +120,10 @@ class TestVolume:
             counted = np.zeros(mask.shape, np.bool_)
             counted[_box(self.section, mask.shape).slices] = True
             classes[~counted] = IGNORED
+            if (classes == IGNORED).all():
+                raise VolumeError(
+                    f"{mask.path} has no labelled voxel in the part that is tested: check the range"
+                )
             return image, classes, mask.fingerprint()
 
 
@@ -158,8 +166,8 @@ def ensure_score(run_folder: Path, protocol: str, test: TestVolume) -> Score:
         OutputError: the score cannot be kept.
     """
     run = load_run(run_folder)
-    snapshots = _snapshots(run_folder)
-    key = {"weights": run.facts["weights_sha256"], "test": test.key, "snapshots": list(snapshots)}
+    snapshots = list(snapshot_steps(run_folder))
+    key = {"weights": run.facts["weights_sha256"], "test": test.key, "snapshots": snapshots}
     path = score_file(run_folder, protocol)
     kept = _kept(path, key)
     if kept is not None:
@@ -175,25 +183,11 @@ def score_run(run: Run, test: TestVolume) -> Score:
     per_slice, histogram = _counts(run, network, test)
     final = _volume_iou(per_slice)
     candidates = []
-    for step, path in _snapshots(run.folder).items():
-        network.load_state_dict(_weights(path))
+    for step in snapshot_steps(run.folder):
+        network.load_state_dict(read_snapshot(run.folder, step))
         candidates.append(Oracle(step, _volume_iou(_counts(run, network, test)[0])))
     oracle = max([Oracle(None, final), *candidates], key=lambda one: one.iou) if candidates else None
     return Score(per_slice, average_precision(histogram), oracle)
-
-
-def _snapshots(folder: Path) -> dict[int, Path]:
-    """Return the snapshots of a run by their step."""
-    found = sorted((folder / SNAPSHOTS).glob("step*.safetensors"))
-    return {int(path.stem.removeprefix("step")): path for path in found}
-
-
-def _weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        weights: dict[str, torch.Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} cannot be read ({error}): remove it") from error
-    return weights
 
 
 def _volume_iou(per_slice: Counts) -> float:
@@ -204,7 +198,7 @@ def _counts(run: Run, network: UNet, test: TestVolume) -> tuple[Counts, Counts]:
     """Return the confusion of each slice that counts, int64 (slices, 4), and the histograms, (2, 256)."""
     foreground = np.arange(BINS) >= grey_threshold(THRESHOLD)
     per_slice, total = [], np.zeros((2, BINS), np.int64)
-    for z, probability in predict(run, network, test):
+    for z, probability in predict(run, network, test, test.slices):
         of_slice = class_histograms(probability, test.classes[z], BINS)
         total += of_slice
         per_slice.append(confusion(of_slice, foreground))
@@ -212,8 +206,10 @@ def _counts(run: Run, network: UNet, test: TestVolume) -> tuple[Counts, Counts]:
 
 
 @torch.inference_mode()
-def predict(run: Run, network: UNet, test: TestVolume) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield every slice that counts, on the volume's own grid: z and probability, uint8 yx, 255 = certain.
+def predict(
+    run: Run, network: UNet, test: TestVolume, slices: list[int]
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield slices on the volume's own grid: z and probability, uint8 yx, 255 = certain.
 
     The network is moved to a CUDA device where there is one.
     """
@@ -228,7 +224,7 @@ def predict(run: Run, network: UNet, test: TestVolume) -> Iterator[tuple[int, ND
     tall, wide = (round_up(edge + 2 * margin, spec.stride_px) for edge in (height, width))
     # The window starts a margin before the slice, on a multiple of the stride as the runtime's tiles do.
     corner = (tall // 2 - margin, wide // 2 - margin)
-    for z in np.flatnonzero((test.classes != IGNORED).any(axis=(1, 2))).tolist():
+    for z in slices:
         window = cut_window(grey, (z, *corner), spec.context_slices, tall, wide)
         logits = network(torch.from_numpy(table[window])[None].to(device)).float().cpu().numpy()
         probability = scatter(logits, margin)[:, :height, :width]

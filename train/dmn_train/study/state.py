@@ -9,7 +9,7 @@ from typing import Any
 
 from dmn_runtime.errors import RunError
 from dmn_train.recipe import Recipe, parse_recipe
-from dmn_train.run import RUN_JSON, STARTED_JSON
+from dmn_train.run import RUN_JSON, STARTED_JSON, load_run
 from dmn_train.study.job import Job
 
 IDLE_KEYS = (("name",), ("description",), ("log",), ("loop", "device"), ("loop", "checkpoint_every"))
@@ -33,24 +33,41 @@ def state_of(job: Job) -> State:
     Raises:
         RunError: it holds a run of another recipe, or a damaged one.
     """
-    finished, started = job.folder / RUN_JSON, job.folder / STARTED_JSON
-    if not finished.is_file() and not started.is_file():
+    finished = (job.folder / RUN_JSON).is_file()
+    if not finished and not (job.folder / STARTED_JSON).is_file():
         return State.ABSENT
     if job.recipe is None:
-        return State.FINISHED if finished.is_file() else State.UNFINISHED
-    path = finished if finished.is_file() else started
-    recorded, planned = _recorded(path), parse_recipe(job.recipe, job.id)
+        return State.FINISHED if finished else State.UNFINISHED
+    recorded = load_run(job.folder).placed.recipe if finished else _started(job.folder / STARTED_JSON)
+    planned = parse_recipe(job.recipe, job.id)
     if (difference := first_difference(recorded, planned)) is not None:
         raise RunError(
             f"{job.folder} holds a run of another recipe than the study has now ({difference}): "
             "move it away, or choose another -o"
         )
-    if path == finished:
+    if finished:
         return State.FINISHED
     return State.UNFINISHED if recorded.as_json() == planned.as_json() else State.FOREIGN
 
 
-def _recorded(path: Path) -> Recipe:
+def check_start(job: Job) -> None:
+    """Refuse a finished run that did not start from the weights that its starting run has now.
+
+    Raises:
+        RunError: that run was trained again since, or is gone.
+    """
+    if job.recipe is None or "init" not in job.recipe:
+        return
+    start = (job.folder.parent / job.recipe["init"]["run"]).resolve()
+    recorded = (load_run(job.folder).facts.get("init") or {}).get("weights_sha256")
+    if recorded != load_run(start).facts["weights_sha256"]:
+        raise RunError(
+            f"{job.folder} did not start from the weights that {start} has now: "
+            "move it away to train it again"
+        )
+
+
+def _started(path: Path) -> Recipe:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))["recipe"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ class Result:
         seed: of the run.
         score: of the run in the protocol.
         facts: the run's run.json.
-        run: its folder for people.
+        run: id of its job.
+        folder: of the run.
         command: the words that trained it; empty for a run taken as it is.
     """
 
@@ -43,6 +45,7 @@ class Result:
     score: Score
     facts: dict[str, Any]
     run: str
+    folder: Path
     command: str
 
 

@@ -1,0 +1,109 @@
+"""The report from results made by hand: nothing is trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dmn_train.study.collect import Collection
+from dmn_train.study.figures import draw_bars, draw_fractions
+from dmn_train.study.markdown import Places, to_markdown
+from dmn_train.study.scoring import Oracle, Score
+from dmn_train.study.sections import PlacedStudy
+from dmn_train.study.summary import curves, protocol_tables
+from dmn_train.study.table import Result
+
+Load = Callable[..., PlacedStudy]
+PLACES = Places("studies/tiny.toml", "runs/tiny", "docs/results")
+FACTS: dict[str, Any] = {
+    "steps": 6,
+    "wall_s": 61.4,
+    "device_name": "a CPU",
+    "weights_sha256": "0123456789abcdef",
+}
+
+
+def result(protocol: str, arm: str, seed: int, hits: int, *, fraction: float | None = None) -> Result:
+    """Two like slices of 100 foreground voxels, `hits` of which are found: the IoU is hits / 100."""
+    score = Score(np.array([[hits, 0, 100 - hits, 900]] * 2), 0.5, Oracle(4, hits / 100 + 0.01))
+    run = f"{protocol}/{arm}/seed{seed}"
+    return Result(protocol, arm, fraction, seed, score, FACTS, run, Path(run), f"dmn train {run}.toml")
+
+
+@pytest.fixture
+def collection() -> Collection:
+    results = (
+        *(result("A", "strong", 0, 40), result("A", "strong", 1, 50), result("A", "other", 1, 70)),
+        *(result("B", "strong", 0, 30), result("B", "strong", 0, 60, fraction=0.5)),
+    )
+    return Collection(results, 4, 14)
+
+
+def written(placed: PlacedStudy, collection: Collection) -> str:
+    tables, fine = protocol_tables(placed.study, collection), curves(placed.study, collection)
+    return to_markdown(placed, collection, tables, fine, {"bars": "tiny-bars.png"}, PLACES)
+
+
+def test_tables_hold_mean_spread_difference_oracle_and_published(study: Load, collection: Collection) -> None:
+    lines = written(study(), collection).splitlines()
+    assert lines[0] == "# A tiny study"
+    assert "4 of 14 planned runs are finished. One line a run: [tiny.csv](tiny.csv)." in lines
+    at = lines.index("## A: all slices")
+    assert lines[at + 2] == (
+        "| method | fg IoU | 95 % | mean of slices | minus `strong` | 95 % | seeds 0, 1 "
+        "| oracle (not allowed) | published |"
+    )
+    assert lines[at + 4] == (
+        "| source only | 0.450 ± 0.071 (2) | 0.450 to 0.450 | 0.450 | - | - | 0.400, 0.500 "
+        "| 0.460 ± 0.071 (2) | - |"
+    )
+    assert lines[at + 5] == (
+        "| something else | 0.700 (1) | 0.700 to 0.700 | 0.700 | +0.200 (1) | +0.200 to +0.200 | -, 0.700 "
+        "| 0.710 (1) | 0.500 |"
+    )
+    assert "Published: Somebody, elsewhere." in lines
+
+
+def test_what_is_missing_is_a_dash(study: Load, collection: Collection) -> None:
+    lines = written(study(), collection).splitlines()
+    at = lines.index("## B")
+    assert lines[at + 5] == "| something else | - | - | - | - | - | -, - | - | - |"
+    empty = written(study(), Collection((), 0, 14))
+    assert "0 of 14 planned runs are finished." in empty
+
+
+def test_fine_tuning_stands_by_fraction_and_arm(study: Load, collection: Collection) -> None:
+    lines = written(study(), collection).splitlines()
+    at = lines.index("| share | source only | something else |")
+    assert lines[at + 2 : at + 5] == [
+        "| 0 | 0.300 (1) | - |",
+        "| 0.5 | 0.600 (1) | - |",
+        "| 1 | - | - |",
+    ]
+
+
+def test_a_reader_sees_the_commands_and_the_keys(study: Load, collection: Collection) -> None:
+    text = written(study(), collection)
+    assert "dmn study studies/tiny.toml -o runs/tiny --report-to docs/results --report-only" in text
+    assert "| A/other/seed1 | `dmn train A/other/seed1.toml` | 6 | 61 | a CPU | `0123456789ab` |" in text
+    assert "# arm other, starts from strong\n[method]\nhistogram_matching = 0.5\n" in text
+    assert text.endswith("What is left open.\n")
+    assert str(study().folder) not in text
+
+
+def test_figures_are_small_and_the_same_bytes_each_time(
+    study: Load, collection: Collection, tmp_path: Path
+) -> None:
+    placed = study().study
+    tables, fine = protocol_tables(placed, collection), curves(placed, collection)
+    for draw in (
+        lambda path: draw_bars(tables, placed.baseline, path),
+        lambda path: draw_fractions(fine, path),
+    ):
+        draw(tmp_path / "once.png")
+        draw(tmp_path / "again.png")
+        first = (tmp_path / "once.png").read_bytes()
+        assert first == (tmp_path / "again.png").read_bytes()
+        assert 2_000 < len(first) < 200_000

@@ -1,0 +1,137 @@
+"""The report's figures: bars of methods, curves of fine-tuning, and outlines on a test slice."""
+
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dmn_runtime.metrics import IGNORED, POSITIVE
+from dmn_runtime.tiles import grey_threshold
+from dmn_runtime.volume.base import Voxels
+from dmn_train.files import write_whole
+from dmn_train.run import load_run
+from dmn_train.study.scoring import THRESHOLD, TestVolume, predict
+from dmn_train.study.summary import Curve, ProtocolTable
+from dmn_train.validate import PREDICTION_COLOUR, TRUTH_COLOUR, outline
+
+DOTS_PER_INCH = 110
+BAR_COLOUR, SEED_COLOUR, PUBLISHED_COLOUR = "#9ab7d3", "#1f3b57", "#c2410c"
+PANEL_INCHES = 3.4
+MARKERS = "osD^vP*X"
+
+
+def draw_bars(tables: tuple[ProtocolTable, ...], baseline: str, path: Path) -> None:
+    """Draw a panel a protocol: bar = mean, whisker = sd over seeds, dots = seeds, diamonds = published."""
+    most = max(len(table.lines) for table in tables)
+    with _style():
+        figure = Figure((PANEL_INCHES * len(tables) + 1.4, 0.34 * most + 1.1), layout="constrained")
+        panels = figure.subplots(1, len(tables), squeeze=False)[0]
+        for axes, table in zip(panels, tables, strict=True):
+            _bars(axes, table, baseline)
+        _save(figure, path)
+
+
+def _bars(axes: Axes, table: ProtocolTable, baseline: str) -> None:
+    for place, line in enumerate(table.lines):
+        if line.summary is not None:
+            volume = line.summary.volume
+            axes.barh(place, volume.mean, height=0.62, color=BAR_COLOUR, xerr=volume.sd, capsize=2)
+            axes.plot(list(volume.by_seed.values()), [place] * volume.n, ".", color=SEED_COLOUR, markersize=4)
+            if line.arm.name == baseline:
+                axes.axvline(volume.mean, color=SEED_COLOUR, linewidth=0.7, linestyle="--")
+        if line.published is not None:
+            axes.plot(line.published, place, "D", color=PUBLISHED_COLOUR, markersize=5, fillstyle="none")
+    axes.set_yticks(range(len(table.lines)), [line.arm.words for line in table.lines])
+    axes.set_ylim(len(table.lines) - 0.4, -0.6)
+    axes.set_xlim(left=0.0)
+    axes.set_xlabel("foreground IoU")
+    axes.set_title(table.protocol.name)
+
+
+def draw_fractions(fine: tuple[Curve, ...], path: Path) -> None:
+    """Draw foreground IoU against the share of labels: mean and sd over seeds."""
+    with _style():
+        figure = Figure((4.8, 3.2), layout="constrained")
+        axes = figure.subplots()
+        for curve, marker in zip(fine, MARKERS * len(fine), strict=False):
+            points = {x: summary.volume for x, summary in curve.by_fraction.items() if summary is not None}
+            axes.errorbar(
+                list(points),
+                [volume.mean for volume in points.values()],
+                yerr=[volume.sd or 0.0 for volume in points.values()],
+                marker=marker,
+                markersize=4,
+                linewidth=1,
+                capsize=2,
+                label=curve.arm.words,
+            )
+        axes.set_xlabel("share of the labelled slices")
+        axes.set_ylabel("foreground IoU")
+        axes.legend(frameon=False)
+        _save(figure, path)
+
+
+def draw_overlays(test: TestVolume, runs: dict[str, Path], path: Path) -> None:
+    """Draw one test slice for each run: image, outline of truth (green) and of prediction (magenta).
+
+    The picture shows microscopy data, whose licence may forbid to hand it on: keep it with the runs.
+
+    Args:
+        test: the test volume; the slice is the one of median foreground.
+        runs: run folders by the words above their panels.
+        path: PNG to write.
+    """
+    z = _median_slice(test)
+    columns = np.flatnonzero((test.classes[z] != IGNORED).any(axis=0))
+    part = np.s_[:, columns[0] : columns[-1] + 1]
+    truth = test.classes[z][part] == POSITIVE
+    grey = _stretched(test.image.voxels[z][part])
+    across = min(4, len(runs))
+    down = -(-len(runs) // across)
+    with _style():
+        height = PANEL_INCHES * truth.shape[0] / truth.shape[1] + 0.3
+        figure = Figure((PANEL_INCHES * across, height * down), layout="constrained")
+        panels = figure.subplots(down, across, squeeze=False).ravel()
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, (words, folder) in zip(panels, runs.items(), strict=False):
+            run = load_run(folder)
+            ((_, probability),) = predict(run, run.network(), test, [z])
+            axes.imshow(_outlined(grey, truth, probability[part] >= grey_threshold(THRESHOLD)))
+            axes.set_title(f"{words}, slice {z}")
+        _save(figure, path)
+
+
+def _median_slice(test: TestVolume) -> int:
+    foreground = {z: int((test.classes[z] == POSITIVE).sum()) for z in test.slices}
+    return sorted(foreground, key=lambda z: (foreground[z], z))[len(foreground) // 2]
+
+
+def _stretched(grey: Voxels) -> NDArray[np.uint8]:
+    low, high = np.percentile(grey, (1.0, 99.0))
+    shown: NDArray[np.uint8] = np.clip((grey - low) / max(high - low, 1.0) * 255.0, 0, 255).astype(np.uint8)
+    return shown
+
+
+def _outlined(
+    grey: NDArray[np.uint8], truth: NDArray[np.bool_], found: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    rgb[outline(truth)] = TRUTH_COLOUR
+    rgb[outline(found)] = PREDICTION_COLOUR
+    return rgb
+
+
+def _style() -> AbstractContextManager[None]:
+    return mpl.rc_context({"font.size": 8.0, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Without the library's name in it, a figure is the same bytes wherever it is drawn by the same version.
+    write = partial(figure.savefig, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    write_whole(path, write)
