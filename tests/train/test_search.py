@@ -170,6 +170,7 @@ def test_a_plan_of_phantoms(tmp_path: Path) -> None:
         ((), Axis("loop.steps", (2, "many")), 'loop.steps is "many"'),
         (("select.rule=held_out",), Axis("loss.dice", (0, 1)), "search with --set select.rule=last"),
         ((), Axis("select.rule", ("last", "held_out")), "search with --set select.rule=last"),
+        (("loop.devices=2",), Axis("loss.dice", (0, 1)), "search with --set loop.devices=1"),
         (("data.source.image=no.tif",), Axis("loss.dice", (0, 1)), "no.tif does not exist"),
     ],
 )

@@ -73,4 +73,10 @@ def _placed(recipe: Path, overrides: tuple[str, ...], point: Point, fold: Fold) 
             'select.rule is "held_out", which would choose weights on the slices that score them: '
             "search with --set select.rule=last"
         )
+    if placed.recipe.loop.devices > 1:
+        # Fabric starts the command again for every further device, and each would go through the search.
+        raise UsageError(
+            f"loop.devices is {placed.recipe.loop.devices}, but the runs of a search take one device each: "
+            "search with --set loop.devices=1"
+        )
     return placed
