@@ -146,15 +146,18 @@ def train(
                     _show(fabric, curves, done, kept, recipe, material)
                     validations.append(score(recipe.select.rule, done, measured))
                     decision = selector.decide(validations)
-                    if fabric.is_global_zero:
-                        _keep_snapshots(folder, done, kept, decision)
+                    if fabric.is_global_zero and done in decision.kept:
+                        write_snapshot(folder, done, plain_weights(kept))
                 if fabric.is_global_zero:
                     tell(Progress(done, loop.steps, loss, measured.held_out_iou if validates else None))
                 stops = _anybody(fabric, interrupt.wanted)
                 over = done == loop.steps or decision.ends
-                if not over and (stops or done % loop.checkpoint_every == 0) and fabric.is_global_zero:
+                due = stops or validates or done % loop.checkpoint_every == 0
+                if due and not over and fabric.is_global_zero:
                     scaler = fabric.strategy.precision.state_dict()
                     save_checkpoint(folder / CHECKPOINT, learner, State(done, validations, scaler))
+                    # Not before: a run killed in between goes back to the checkpoint and its snapshots.
+                    prune(folder, decision.kept)
                 if stops and not over:
                     raise KeyboardInterrupt
     finally:
@@ -238,12 +241,6 @@ def _show(
             pictures = draw_overlays(as_source, recipe.network.spec, shown, THRESHOLD, recipe.log.overlays)
         for name, rgb in pictures:
             curves.picture(step, name, rgb)
-
-
-def _keep_snapshots(folder: Path, step: int, network: DomainNetwork, decision: Decision) -> None:
-    if step in decision.kept:
-        write_snapshot(folder, step, plain_weights(network))
-    prune(folder, decision.kept)
 
 
 def _take_best(
