@@ -6,8 +6,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from dmn_runtime.metrics import IGNORED, POSITIVE
@@ -22,6 +25,7 @@ from dmn_train.validate import PREDICTION_COLOUR, TRUTH_COLOUR, outline
 DOTS_PER_INCH = 110
 BAR_COLOUR, SEED_COLOUR, PUBLISHED_COLOUR = "#9ab7d3", "#1f3b57", "#c2410c"
 PANEL_INCHES = 3.4
+WINDOW_PX, WINDOW_STEP_PX = 384, 64
 MARKERS = "osD^vP*X"
 
 
@@ -29,10 +33,11 @@ def draw_bars(tables: tuple[ProtocolTable, ...], baseline: str, path: Path) -> N
     """Draw a panel a protocol: bar = mean, whisker = sd over seeds, dots = seeds, diamonds = published."""
     most = max(len(table.lines) for table in tables)
     with _style():
-        figure = Figure((PANEL_INCHES * len(tables) + 1.4, 0.34 * most + 1.1), layout="constrained")
+        figure = Figure((PANEL_INCHES * len(tables) + 1.4, 0.34 * most + 1.4), layout="constrained")
         panels = figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, table in zip(panels, tables, strict=True):
             _bars(axes, table, baseline)
+        figure.legend(handles=_bar_marks(baseline), loc="outside lower center", ncols=4, frameon=False)
         _save(figure, path)
 
 
@@ -51,6 +56,18 @@ def _bars(axes: Axes, table: ProtocolTable, baseline: str) -> None:
     axes.set_xlim(left=0.0)
     axes.set_xlabel("foreground IoU")
     axes.set_title(table.protocol.name)
+
+
+def _bar_marks(baseline: str) -> list[Artist]:
+    """Return what the legend of bars explains."""
+    return [
+        Patch(color=BAR_COLOUR, label="mean, whisker: sd over seeds"),
+        Line2D([], [], color=SEED_COLOUR, marker=".", linestyle="none", label="one seed"),
+        Line2D([], [], color=SEED_COLOUR, linewidth=0.7, linestyle="--", label=f"mean of {baseline}"),
+        Line2D(
+            [], [], color=PUBLISHED_COLOUR, marker="D", linestyle="none", fillstyle="none", label="published"
+        ),
+    ]
 
 
 def draw_fractions(fine: tuple[Curve, ...], path: Path) -> None:
@@ -82,13 +99,12 @@ def draw_overlays(test: TestVolume, runs: dict[str, Path], path: Path) -> None:
     The picture shows microscopy data, whose licence may forbid to hand it on: keep it with the runs.
 
     Args:
-        test: the test volume; the slice is the one of median foreground.
+        test: the test volume; of its slice of median foreground the window of most foreground is shown.
         runs: run folders by the words above their panels.
         path: PNG to write.
     """
     z = _median_slice(test)
-    columns = np.flatnonzero((test.classes[z] != IGNORED).any(axis=0))
-    part = np.s_[:, columns[0] : columns[-1] + 1]
+    part = _fullest_window(test.classes[z])
     truth = test.classes[z][part] == POSITIVE
     grey = _stretched(test.image.voxels[z][part])
     across = min(4, len(runs))
@@ -110,6 +126,20 @@ def draw_overlays(test: TestVolume, runs: dict[str, Path], path: Path) -> None:
 def _median_slice(test: TestVolume) -> int:
     foreground = {z: int((test.classes[z] == POSITIVE).sum()) for z in test.slices}
     return sorted(foreground, key=lambda z: (foreground[z], z))[len(foreground) // 2]
+
+
+def _fullest_window(classes: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Return the window, yx, at most WINDOW_PX wide and high, of most foreground among voxels that count."""
+    counted = np.flatnonzero((classes != IGNORED).any(axis=0))
+    first, stop = int(counted[0]), int(counted[-1]) + 1
+    height, width = min(WINDOW_PX, len(classes)), min(WINDOW_PX, stop - first)
+    corners = [
+        (y, x)
+        for y in range(0, len(classes) - height + 1, WINDOW_STEP_PX)
+        for x in range(first, stop - width + 1, WINDOW_STEP_PX)
+    ]
+    windows = [np.s_[y : y + height, x : x + width] for y, x in corners]
+    return max(windows, key=lambda window: int((classes[window] == POSITIVE).sum()))
 
 
 def _stretched(grey: Voxels) -> NDArray[np.uint8]:

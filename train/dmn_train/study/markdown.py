@@ -149,7 +149,7 @@ def _made(placed: PlacedStudy, collection: Collection, places: Places) -> str:
     parts = [
         "## How it was made",
         _code(f"{words}\n{words} --report-only   # the report alone, from finished runs"),
-        f"The first writes the recipe of every run and trains it: `{study.recipe}` (from the study's folder) "
+        f"The first writes the recipe of each run and trains it: `{study.recipe}` (from the study's folder)\n"
         "with the keys below laid over it, the protocol's before the method's.",
         "<details><summary>Keys of methods and protocols</summary>",
         _keys(study),
@@ -168,7 +168,8 @@ def _keys(study: Study) -> str:
     blocks += [(f"protocol {protocol.name}", protocol.set_) for protocol in study.protocol]
     if study.finetune is not None:
         blocks.append(("fine-tuning", study.finetune.set_))
-    return _code("\n".join(f"# {title}\n{to_toml(keys)}" for title, keys in blocks).strip(), "toml")
+    texts = [f"# {title}\n{to_toml(keys) if keys else ''}" for title, keys in blocks]
+    return _code("\n".join(texts).strip(), "toml")
 
 
 def _runs(collection: Collection) -> str:

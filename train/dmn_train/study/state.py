@@ -1,14 +1,13 @@
 """What is left of a job: its folder is absent, unfinished or finished, or holds a run of another recipe."""
 
 import json
-import os
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from dmn_runtime.errors import RunError
-from dmn_train.recipe import Recipe, parse_recipe
+from dmn_train.recipe import PlacedRecipe, parse_recipe
 from dmn_train.run import RUN_JSON, STARTED_JSON, load_run
 from dmn_train.study.job import Job
 
@@ -38,8 +37,8 @@ def state_of(job: Job) -> State:
         return State.ABSENT
     if job.recipe is None:
         return State.FINISHED if finished else State.UNFINISHED
-    recorded = load_run(job.folder).placed.recipe if finished else _started(job.folder / STARTED_JSON)
-    planned = parse_recipe(job.recipe, job.id)
+    recorded = load_run(job.folder).placed if finished else _started(job)
+    planned = PlacedRecipe(parse_recipe(job.recipe, job.id), job.folder.parent)
     if (difference := first_difference(recorded, planned)) is not None:
         raise RunError(
             f"{job.folder} holds a run of another recipe than the study has now ({difference}): "
@@ -47,7 +46,7 @@ def state_of(job: Job) -> State:
         )
     if finished:
         return State.FINISHED
-    return State.UNFINISHED if recorded.as_json() == planned.as_json() else State.FOREIGN
+    return State.UNFINISHED if recorded.recipe == planned.recipe else State.FOREIGN
 
 
 def check_start(job: Job) -> None:
@@ -67,15 +66,16 @@ def check_start(job: Job) -> None:
         )
 
 
-def _started(path: Path) -> Recipe:
+def _started(job: Job) -> PlacedRecipe:
+    path = job.folder / STARTED_JSON
     try:
         values = json.loads(path.read_text(encoding="utf-8"))["recipe"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}): move its folder away") from error
-    return parse_recipe(values, str(path))
+    return PlacedRecipe(parse_recipe(values, str(path)), job.folder.parent)
 
 
-def first_difference(recorded: Recipe, planned: Recipe) -> str | None:
+def first_difference(recorded: PlacedRecipe, planned: PlacedRecipe) -> str | None:
     """Say where two recipes differ in what makes the weights; None where they do not.
 
     Keys that one of them lacks have their defaults; of paths the last parts count alone (the last folder and
@@ -84,8 +84,8 @@ def first_difference(recorded: Recipe, planned: Recipe) -> str | None:
     return _difference(_essence(recorded), _essence(planned), "")
 
 
-def _essence(recipe: Recipe) -> dict[str, Any]:
-    values = recipe.as_json()
+def _essence(placed: PlacedRecipe) -> dict[str, Any]:
+    values = placed.recipe.as_json()
     for *path, last in IDLE_KEYS:
         table = values
         for key in path:
@@ -94,7 +94,7 @@ def _essence(recipe: Recipe) -> dict[str, Any]:
     for section in (values["data"]["source"], *values["data"]["target"], values["init"] or {}):
         for key, parts in KEPT_PARTS.items():
             if isinstance(section.get(key), str):
-                section[key] = "/".join(os.path.normpath(section[key]).split("/")[-parts:])
+                section[key] = "/".join(Path(placed.locate(section[key])).parts[-parts:])
     return values
 
 
