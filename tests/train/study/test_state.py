@@ -14,7 +14,7 @@ from dmn_train.run import RUN_JSON, STARTED_JSON
 from dmn_train.study.job import Job
 from dmn_train.study.plan import plan_study
 from dmn_train.study.sections import PlacedStudy
-from dmn_train.study.state import State, check_start, first_difference, state_of
+from dmn_train.study.state import State, check_start, first_difference, state_of, states_of
 
 Load = Callable[..., PlacedStudy]
 
@@ -123,4 +123,6 @@ def test_a_finished_run_counts_wherever_it_was_trained_until_its_start_is_anothe
     facts["init"] = {"weights_sha256": "another"}
     (second.folder / RUN_JSON).write_text(json.dumps(facts))
     with pytest.raises(RunError, match="did not start from the weights"):
-        check_start(second)
+        states_of((first, second))
+    (first.folder / RUN_JSON).unlink()
+    assert states_of((second,)) == {second.id: State.FINISHED}

@@ -63,6 +63,10 @@ def test_a_study_is_trained_scored_and_reported_once(
     (out / "A" / "other" / "seed0" / "run.json").unlink()
     assert main([*words, "--report-only", "--report-to", str(folder / "docs")]) == 0
     assert len((folder / "docs" / "tiny.csv").read_text().splitlines()) == 3
+    assert "1 of 2 planned runs are finished." in (folder / "docs" / "tiny.md").read_text()
+    names = {path.name for path in (folder / "docs").iterdir()}
+    assert names == {"tiny.md", "tiny.csv", "tiny-bars.png"}  # and no picture of a test volume
+    assert (out / "tiny-overlay-A.png").is_file()
     assert not (out / "A" / "other" / "seed0" / "run.json").exists()
 
 

@@ -7,7 +7,7 @@ from dmn_train.run import load_run
 from dmn_train.study.execute import training_words
 from dmn_train.study.job import Job
 from dmn_train.study.scoring import TestVolume, ensure_score
-from dmn_train.study.state import State, check_start
+from dmn_train.study.state import State
 from dmn_train.study.table import Result
 
 
@@ -41,8 +41,6 @@ def collect(
         DmnError: a run or a test volume is not as it must be.
     """
     finished = [job for job in jobs if states[job.id] is State.FINISHED]
-    for job in finished:
-        check_start(job)
     results = tuple(
         Result(
             protocol=protocol,

@@ -52,12 +52,16 @@ def state_of(job: Job) -> State:
 def check_start(job: Job) -> None:
     """Refuse a finished run that did not start from the weights that its starting run has now.
 
+    Where the starting run is not there, as when only some folders were copied, there is nothing to compare.
+
     Raises:
-        RunError: that run was trained again since, or is gone.
+        RunError: the starting run was trained again since.
     """
     if job.recipe is None or "init" not in job.recipe:
         return
     start = (job.folder.parent / job.recipe["init"]["run"]).resolve()
+    if not (start / RUN_JSON).is_file():
+        return
     recorded = (load_run(job.folder).facts.get("init") or {}).get("weights_sha256")
     if recorded != load_run(start).facts["weights_sha256"]:
         raise RunError(
@@ -114,6 +118,10 @@ def states_of(jobs: tuple[Job, ...]) -> dict[str, State]:
     """Return the state of every job by its id.
 
     Raises:
-        RunError: a folder holds a run of another recipe.
+        RunError: a folder holds a run of another recipe, or one that started from other weights.
     """
-    return {job.id: state_of(job) for job in jobs}
+    states = {job.id: state_of(job) for job in jobs}
+    for job in jobs:
+        if states[job.id] is State.FINISHED:
+            check_start(job)
+    return states
