@@ -8,6 +8,7 @@ all pixels of the batch, as in Deep CORAL.
 
 from typing import final
 
+import torch
 from torch import Tensor
 
 from dmn_train.data import Batch
@@ -55,4 +56,5 @@ def covariance(feature: Tensor) -> Tensor:
     """Return the covariance, (c, c) float32, of the channels of a batch, nchw, over all its pixels."""
     flat = feature.permute(1, 0, 2, 3).flatten(1).float()
     centred = flat - flat.mean(dim=1, keepdim=True)
-    return centred @ centred.T / max(1, flat.shape[1] - 1)
+    with torch.autocast(flat.device.type, enabled=False):
+        return centred @ centred.T / max(1, flat.shape[1] - 1)

@@ -23,6 +23,8 @@ from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.sections import LossSection, MmdSection
 
 GOLDEN = 0.6180339887498949
+MEDIAN_FROM = 64  # from so many pooled samples, the median is taken over every MEDIAN_STEP-th alone
+MEDIAN_STEP = 4
 
 
 @final
@@ -78,10 +80,12 @@ def mmd(source: Tensor, target: Tensor, widths: tuple[float, ...]) -> Tensor:
     n = len(source)
     pooled = torch.cat([source, target])
     squares = pooled.square().sum(dim=1)
-    squared = (squares[:, None] + squares[None, :] - 2.0 * pooled @ pooled.T).clamp(min=0.0)
+    with torch.autocast(pooled.device.type, enabled=False):  # in half precision the difference is noise
+        squared = (squares[:, None] + squares[None, :] - 2.0 * pooled @ pooled.T).clamp(min=0.0)
     with torch.no_grad():
-        # A 16th of all pairs gives the median at a fraction of the price of sorting them all.
-        median = squared[::4, ::4].flatten().median().clamp(min=1e-12)
+        # A 16th of many pairs gives the median at a fraction of the price of sorting them all.
+        step = MEDIAN_STEP if len(pooled) >= MEDIAN_FROM else 1
+        median = squared[::step, ::step].flatten().median().clamp(min=1e-12)
     total = source.new_zeros(())
     for width in widths:
         kernel = (squared * (-0.5 / (width * width) / median)).exp()

@@ -1,0 +1,44 @@
+"""Every name that a recipe may say has its method, and its options reach it."""
+
+from typing import Any, get_args
+
+import pytest
+
+from dmn_train.methods.adabn import AdaBN
+from dmn_train.methods.base import Method
+from dmn_train.methods.coral import Coral
+from dmn_train.methods.dann import Dann
+from dmn_train.methods.mmd import Mmd
+from dmn_train.methods.source_only import SourceOnly
+from dmn_train.methods.table import make_method
+from dmn_train.methods.ynet import Ynet
+from dmn_train.recipe import Recipe, parse_recipe
+from dmn_train.sections import MethodName
+
+KINDS = {"source_only": SourceOnly, "adabn": AdaBN, "mmd": Mmd, "coral": Coral, "dann": Dann, "ynet": Ynet}
+
+
+def recipe(name: str, options: dict[str, Any] | None = None) -> Recipe:
+    method = {"name": name} if options is None else {"name": name, name: options}
+    source = {"image": "i.tif", "mask": "m.tif"}
+    data = {"source": source, "target": {"image": "t.tif"}}
+    values = {"name": "r", "network": {"base": 2, "levels": 2}, "data": data, "method": method}
+    return parse_recipe(values, "r")
+
+
+def test_the_names_are_those_of_the_recipe() -> None:
+    assert set(get_args(MethodName)) == set(KINDS)
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
+def test_a_recipe_names_it(name: str, kind: type[Method]) -> None:
+    assert type(make_method(recipe(name))) is kind
+
+
+@pytest.mark.parametrize(
+    ("options", "count"), [(None, 3), ({"encoder_levels": 1}, 1), ({"weight": 0.0, "decoder_weight": 1.0}, 2)]
+)
+def test_options_reach_the_method(options: dict[str, Any] | None, count: int) -> None:
+    method = make_method(recipe("dann", options))
+    assert isinstance(method, Dann)
+    assert len(method.discriminators) == count
