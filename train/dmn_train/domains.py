@@ -69,6 +69,12 @@ class DomainNetwork(nn.Module):
                 setattr(kept, name, mine)
 
 
+def deployed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state of the network that is exported out of that of a `DomainNetwork`."""
+    prefix = "network."
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+
+
 class _Statistics(nn.Module):
     """What a BatchNorm remembers of one domain."""
 

@@ -60,6 +60,11 @@ def _on_target(network: DomainNetwork, material: Material, recipe: Recipe) -> li
 
 def as_curves(measured: Measured) -> dict[str, float]:
     """Return what was measured, by the names of its curves."""
-    names = {"solidity": "target_solidity", "entropy": "target_entropy", "held_out_iou": "held_out_iou"}
+    names = {
+        "held_out_iou": "held_out_iou",
+        "solidity": "target_solidity",
+        "source_solidity": "source_solidity",
+        "entropy": "target_entropy",
+    }
     values = asdict(measured)
     return {curve: values[name] for name, curve in names.items() if values[name] is not None}

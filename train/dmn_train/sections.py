@@ -205,14 +205,20 @@ class AlignSection(Section):
 
 
 class MmdSection(AlignSection):
-    """Maximum mean discrepancy: pixels drawn from each domain and level, kernel widths over the median."""
+    """Maximum mean discrepancy: pixels drawn from each domain and level, kernel widths over the median.
 
-    pixels: Annotated[int, Field(ge=2, le=8192)] = 1024
+    The weight makes the term about as large as the segmentation loss when adaptation begins.
+    """
+
+    weight: Weight = 30.0
+    pixels: Annotated[int, Field(ge=2, le=8192)] = 512
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 class CoralSection(AlignSection):
-    """Correlation alignment of the channels' covariances."""
+    """Correlation alignment of the channels' covariances; the weight as for MMD."""
+
+    weight: Weight = 1000.0
 
 
 class DannSection(AlignSection):
@@ -229,8 +235,8 @@ class YnetSection(Section):
         target_weight: lambda_t.
     """
 
-    source_weight: Weight = 0.1
-    target_weight: Weight = 0.1
+    source_weight: Weight = 1.0
+    target_weight: Weight = 1.0
 
 
 MethodName = Literal["source_only", "adabn", "mmd", "coral", "dann", "ynet"]

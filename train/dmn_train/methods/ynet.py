@@ -4,7 +4,7 @@ L = L_seg + lambda_s L_rec(xhat_s, x_s) + lambda_t L_rec(xhat_t, x_t), L_rec the
 al., Domain adaptive segmentation in volume electron microscopy imaging, ISBI 2019, equation 2. The second
 decoder has no skips, so that all it knows has passed through the bottleneck, and ends with the training.
 
-It departs from the 2018 code of Roels et al. in the weights (0.1 here; 0.001 there, 0.1 in their later study)
+It departs from the 2018 code of Roels et al. in the weights (1 here; 0.001 there, 0.1 in their later study)
 and in that the decoder resizes and convolves, as the network's own does.
 """
 

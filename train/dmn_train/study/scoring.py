@@ -6,8 +6,8 @@ grid, reading of the mask and metrics; only the network runs in torch. A test ho
 
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from dmn_runtime.resample import inverse, to_working
 from dmn_runtime.tiles import grey_threshold, scatter
 from dmn_runtime.volume.open import open_volume
 from dmn_train.data import cut_window
+from dmn_train.domains import deployed
 from dmn_train.files import write_json
 from dmn_train.networks.unet import UNet
 from dmn_train.run import Run, load_run
@@ -62,11 +63,13 @@ class Score:
         per_slice: int64 (slices, 4): tp, fp, fn, tn of every slice with a counted voxel.
         average_precision: over all counted voxels; None without foreground.
         oracle: None where the run kept no snapshots.
+        snapshots: foreground IoU of every snapshot by its step, for tables of what a rule would have chosen.
     """
 
     per_slice: Counts
     average_precision: float | None
     oracle: Oracle | None
+    snapshots: Mapping[int, float] = field(default_factory=dict)
 
 
 class TestVolume:
@@ -182,12 +185,13 @@ def score_run(run: Run, test: TestVolume) -> Score:
     network = run.network()
     per_slice, histogram = _counts(run, network, test)
     final = _volume_iou(per_slice)
-    candidates = []
+    snapshots = {}
     for step in snapshot_steps(run.folder):
-        network.load_state_dict(read_snapshot(run.folder, step))
-        candidates.append(Oracle(step, _volume_iou(_counts(run, network, test)[0])))
-    oracle = max([Oracle(None, final), *candidates], key=lambda one: one.iou) if candidates else None
-    return Score(per_slice, average_precision(histogram), oracle)
+        network.load_state_dict(deployed(read_snapshot(run.folder, step)))
+        snapshots[step] = _volume_iou(_counts(run, network, test)[0])
+    candidates = [Oracle(None, final), *(Oracle(*one) for one in snapshots.items())]
+    oracle = max(candidates, key=lambda one: one.iou) if snapshots else None
+    return Score(per_slice, average_precision(histogram), oracle, snapshots)
 
 
 def _volume_iou(per_slice: Counts) -> float:
@@ -245,6 +249,7 @@ def _as_json(score: Score) -> dict[str, Any]:
         "per_slice": score.per_slice.tolist(),
         "average_precision": score.average_precision,
         "oracle": None if score.oracle is None else {"step": score.oracle.step, "iou": score.oracle.iou},
+        "snapshots": [[step, iou] for step, iou in score.snapshots.items()],
     }
 
 
@@ -261,6 +266,7 @@ def _kept(path: Path, key: dict[str, Any]) -> Score | None:
             np.array(kept["per_slice"], np.int64),
             kept["average_precision"],
             None if oracle is None else Oracle(oracle["step"], oracle["iou"]),
+            {step: iou for step, iou in kept["snapshots"]},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}): remove it") from error
