@@ -149,7 +149,7 @@ def parse_recipe(values: dict[str, Any], name: str) -> Recipe:
 
 
 def _completed(values: dict[str, Any]) -> dict[str, Any]:
-    """Write out what a recipe may leave short: `[data.target]` for a list of one, a missing `[method.NAME]`."""
+    """Write out what may be left short: `[data.target]` for a list of one, a missing `[method.NAME]`."""
     data, method = values.get("data"), values.get("method")
     if isinstance(data, dict) and "target" in data:
         target = data["target"]

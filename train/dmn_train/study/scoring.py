@@ -266,7 +266,7 @@ def _kept(path: Path, key: dict[str, Any]) -> Score | None:
             np.array(kept["per_slice"], np.int64),
             kept["average_precision"],
             None if oracle is None else Oracle(oracle["step"], oracle["iou"]),
-            {step: iou for step, iou in kept["snapshots"]},
+            dict(kept["snapshots"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}): remove it") from error
