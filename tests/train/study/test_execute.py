@@ -1,5 +1,6 @@
 """What is carried out when, and what happens when it is stopped."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -42,14 +43,14 @@ def test_a_stopped_study_stops_its_trainings_which_leave_a_checkpoint(
     placed = study(("seeds = [0, 1]", "seeds = [0]"), ("shared = true", long), text=text)
     job = plan_study(placed, folder / "out")[0]
     command = [sys.executable, "-m", "dmn_runtime", "study", str(placed.path), "-o", str(folder / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         deadline_s = time.monotonic() + PATIENCE_S
         while "step " not in (job.log_file.read_text() if job.log_file.is_file() else ""):
             assert time.monotonic() < deadline_s
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does: it goes to all that share the session's group
         _, said = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()

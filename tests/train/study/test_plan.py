@@ -83,6 +83,13 @@ def test_fine_tuning_has_the_targets_labels_and_neither_target_nor_method(jobs: 
     assert jobs["B/other-f0.5/seed0"].fraction == 0.5
 
 
+def test_fine_tuning_drops_a_target_that_the_arm_names_itself(study: Load, folder: Path) -> None:
+    own = "set = { data = { target = [{ image = 'image.tif' }] }, method"
+    jobs = {job.id: job for job in plan_study(study(("set = { method", own)), folder / "out")}
+    assert "target" in recipe(jobs["B/other/seed0"])["data"]
+    assert "target" not in recipe(jobs["B/other-f1/seed0"])["data"]
+
+
 def test_a_recipe_written_as_toml_is_read_back(jobs: dict[str, Job], tmp_path: Path) -> None:
     from dmn_train.recipe import parse_recipe
 
