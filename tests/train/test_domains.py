@@ -1,4 +1,4 @@
-"""Statistics of each domain: the target's are exported, the source's serve the curves, neither spills over."""
+"""Statistics of each domain: the target's are exported, the source's serve the curves, none spills over."""
 
 import copy
 

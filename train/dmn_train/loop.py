@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Outcome:
         iou: foreground IoU of the kept weights on held-out source data; None without such data.
         selected: step whose weights were kept.
         wall_s: seconds of work.
+        leads: whether this process has the first of the devices, and thus wrote the folder.
     """
 
     steps: int
@@ -70,6 +71,7 @@ class Outcome:
     iou: float | None
     selected: int
     wall_s: float
+    leads: bool
 
 
 def train(
@@ -141,7 +143,8 @@ def train(
                 validates = done % loop.validate_every == 0 or done == loop.steps
                 if validates:
                     kept = _kept(learner, recipe)
-                    measured = measure(fabric, kept, material, recipe, of_labels)
+                    # The devices' BatchNorm statistics differ; they must decide alike, or one waits for ever.
+                    measured = fabric.broadcast(measure(fabric, kept, material, recipe, of_labels))
                     curves.add(done, as_curves(measured))
                     _show(fabric, curves, done, kept, recipe, material)
                     validations.append(score(recipe.select.rule, done, measured))
@@ -162,8 +165,8 @@ def train(
                     raise KeyboardInterrupt
     finally:
         curves.close()
-    selected = decision.best or done
-    outcome = Outcome(done, loss, measured.held_out_iou, selected, time.monotonic() - started)
+    selected, wall_s = decision.best or done, time.monotonic() - started
+    outcome = Outcome(done, loss, measured.held_out_iou, selected, wall_s, leads=fabric.is_global_zero)
     if fabric.is_global_zero:
         outcome = _take_best(fabric, folder, learner, material, recipe, of_labels, outcome)
         _finish(placed, folder, fabric, learner, material, outcome, start, first, decision)
@@ -258,7 +261,7 @@ def _take_best(
     network = _kept(learner, recipe)
     network.load_state_dict(read_snapshot(folder, outcome.selected))
     iou = measure(fabric, network, material, recipe, of_labels).held_out_iou
-    return Outcome(outcome.steps, outcome.loss, iou, outcome.selected, outcome.wall_s)
+    return replace(outcome, iou=iou)
 
 
 def _finish(

@@ -47,7 +47,7 @@ def test_shallow_features_play_no_part_in_the_reconstruction(
     level: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Noise over what the skips would carry, put on after the bottleneck is made, changes no reconstruction."""
+    """What skips would carry, changed after the bottleneck is made, changes no reconstruction."""
     method = make(spec)
     plain = method.losses(network, batch, 0.0)
     whole = network.network.forward_features
@@ -61,7 +61,7 @@ def test_shallow_features_play_no_part_in_the_reconstruction(
     changed = method.losses(network, batch, 0.0)
     for name in ("source_reconstruction", "target_reconstruction"):
         torch.testing.assert_close(changed[name], plain[name])
-    # The same noise at the bottleneck is felt, so that the check above can fail.
+    # The same change of the bottleneck is felt, so that the check above can fail.
     monkeypatch.setattr(network.network, "forward_features", whole)
     features = network.source_features(batch.image)
     shifted = method.decoder(features.encoder[-1] + 100.0)

@@ -34,7 +34,8 @@ def command(
         outcome = train(
             placed, output, resume=resume, overwrite=overwrite, tell=lambda told: _line(told, placed)
         )
-    typer.echo(_summary(placed, output, outcome))
+    if outcome.leads:
+        typer.echo(_summary(placed, output, outcome))
 
 
 def _with_bar(
