@@ -163,7 +163,7 @@ def _provenance(run: Run) -> dict[str, Any]:
     }
 
 
-_PATH_KEYS = {"image", "mask", "valid", "path"}
+_PATH_KEYS = {"image", "mask", "valid", "path", "run"}
 _ROOTED = re.compile(r"/|\\\\|[A-Za-z]:[\\/]")
 
 

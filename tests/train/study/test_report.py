@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dmn_train.select import Rule
 from dmn_train.study.collect import Collection
 from dmn_train.study.figures import draw_bars, draw_fractions
 from dmn_train.study.markdown import Places, to_markdown
@@ -29,7 +30,8 @@ def result(protocol: str, arm: str, seed: int, hits: int, *, fraction: float | N
     """Two like slices of 100 foreground voxels, `hits` of which are found: the IoU is hits / 100."""
     score = Score(np.array([[hits, 0, 100 - hits, 900]] * 2), 0.5, Oracle(4, hits / 100 + 0.01))
     run = f"{protocol}/{arm}/seed{seed}"
-    return Result(protocol, arm, fraction, seed, score, FACTS, run, Path(run), f"dmn train {run}.toml")
+    rules: dict[Rule, float] = {"solidity": hits / 100 - 0.05} if arm == "other" else {}
+    return Result(protocol, arm, fraction, seed, score, rules, FACTS, run, Path(run), f"dmn train {run}.toml")
 
 
 @pytest.fixture
@@ -53,15 +55,15 @@ def test_tables_hold_mean_spread_difference_oracle_and_published(study: Load, co
     at = lines.index("## A: all slices")
     assert lines[at + 2] == (
         "| method | fg IoU | 95 % | mean of slices | minus `strong` | 95 % | seeds 0, 1 "
-        "| oracle (not allowed) | published |"
+        "| by held_out | by solidity | by entropy | oracle (not allowed) | published |"
     )
     assert lines[at + 4] == (
         "| source only | 0.450 ± 0.071 (2) | 0.450 to 0.450 | 0.450 | - | - | 0.400, 0.500 "
-        "| 0.460 ± 0.071 (2) | - |"
+        "| - | - | - | 0.460 ± 0.071 (2) | - |"
     )
     assert lines[at + 5] == (
         "| something else | 0.700 (1) | 0.700 to 0.700 | 0.700 | +0.200 (1) | +0.200 to +0.200 | -, 0.700 "
-        "| 0.710 (1) | 0.500 |"
+        "| - | 0.650 (1) | - | 0.710 (1) | 0.500 |"
     )
     assert "Published: Somebody, elsewhere." in lines
 
@@ -69,7 +71,7 @@ def test_tables_hold_mean_spread_difference_oracle_and_published(study: Load, co
 def test_what_is_missing_is_a_dash(study: Load, collection: Collection) -> None:
     lines = written(study(), collection).splitlines()
     at = lines.index("## B")
-    assert lines[at + 5] == "| something else | - | - | - | - | - | -, - | - | - |"
+    assert lines[at + 5] == "| something else | - | - | - | - | - | -, - | - | - | - | - | - |"
     empty = written(study(), Collection((), 0, 14))
     assert "0 of 14 planned runs are finished." in empty
 

@@ -21,7 +21,9 @@ def score(*slices: tuple[int, int, int, int], oracle: float | None = None) -> Sc
 def test_a_row_holds_the_scores_of_all_voxels_and_of_slices() -> None:
     facts = {"steps": 6, "wall_s": 12.34567, "device_name": "a CPU", "weights_sha256": "ab"}
     counts = score((6, 2, 2, 10), (1, 1, 2, 16), oracle=0.75)
-    result = Result("A", "mmd", 0.05, 2, counts, facts, "A/mmd/seed2", Path("x"), "dmn train, so")
+    result = Result(
+        "A", "mmd", 0.05, 2, counts, {"solidity": 0.4}, facts, "A/mmd/seed2", Path("x"), "dmn train, so"
+    )
     row = row_of(result)
     # tp 7, fp 3, fn 4
     assert row.fg_iou == pytest.approx(7 / 14)
@@ -37,6 +39,7 @@ def test_a_row_holds_the_scores_of_all_voxels_and_of_slices() -> None:
     assert read["dice"] == "0.6667"
     assert read["fraction"] == "0.05"
     assert read["wall_s"] == "12.3457"
+    assert read["solidity_rule_iou"] == "0.4"
     assert read["oracle_iou"] == "0.75"
     assert read["command"] == "dmn train, so"
     assert read["n_slices"] == "2"
@@ -44,10 +47,12 @@ def test_a_row_holds_the_scores_of_all_voxels_and_of_slices() -> None:
 
 def test_undefined_numbers_are_empty_cells() -> None:
     facts = {"steps": 6, "wall_s": 1.0, "device_name": "a CPU", "weights_sha256": "ab"}
-    result = Result("A", "mmd", None, 0, score((0, 0, 3, 10)), facts, "A/mmd/seed0", Path("x"), "")
+    result = Result("A", "mmd", None, 0, score((0, 0, 3, 10)), {}, facts, "A/mmd/seed0", Path("x"), "")
     (read,) = csv.DictReader(io.StringIO(to_csv([row_of(result)])))
     empty = [name for name, cell in read.items() if cell == ""]
-    assert empty == ["fraction", "iou_low", "iou_high", "slice_iou_sd", "precision", "oracle_iou", "command"]
+    rules = ["held_out_rule_iou", "solidity_rule_iou", "entropy_rule_iou"]
+    interval = ["iou_low", "iou_high", "slice_iou_sd"]
+    assert empty == ["fraction", *interval, "precision", *rules, "oracle_iou", "command"]
 
 
 def test_an_arm_is_summarised_over_seeds_and_paired_with_the_baseline() -> None:

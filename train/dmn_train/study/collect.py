@@ -6,6 +6,7 @@ from pathlib import Path
 from dmn_train.run import load_run
 from dmn_train.study.execute import training_words
 from dmn_train.study.job import Job
+from dmn_train.study.rules import iou_by_rule
 from dmn_train.study.scoring import TestVolume, ensure_score
 from dmn_train.study.state import State
 from dmn_train.study.table import Result
@@ -42,21 +43,25 @@ def collect(
     """
     finished = [job for job in jobs if states[job.id] is State.FINISHED]
     results = tuple(
-        Result(
-            protocol=protocol,
-            arm=job.arm,
-            fraction=job.fraction,
-            seed=job.seed,
-            score=ensure_score(job.folder, protocol, tests[protocol]),
-            facts=load_run(job.folder).facts,
-            run=job.id,
-            folder=job.folder,
-            command=command_of(job, output),
-        )
-        for job in finished
-        for protocol in job.protocols
+        _result(job, protocol, tests[protocol], output) for job in finished for protocol in job.protocols
     )
     return Collection(results, len(finished), len(jobs))
+
+
+def _result(job: Job, protocol: str, test: TestVolume, output: Path) -> Result:
+    score = ensure_score(job.folder, protocol, test)
+    return Result(
+        protocol=protocol,
+        arm=job.arm,
+        fraction=job.fraction,
+        seed=job.seed,
+        score=score,
+        by_rule=iou_by_rule(job.folder, score),
+        facts=load_run(job.folder).facts,
+        run=job.id,
+        folder=job.folder,
+        command=command_of(job, output),
+    )
 
 
 def command_of(job: Job, output: Path) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dmn_runtime.bootstrap import Interval
 from dmn_train.study.collect import Collection
+from dmn_train.study.rules import RULES
 from dmn_train.study.sections import PlacedStudy, Study
 from dmn_train.study.summary import Curve, ProtocolTable
 from dmn_train.study.table import RESAMPLES, Spread, Summary
@@ -12,10 +13,12 @@ from dmn_train.study.toml import to_toml
 NOTHING = "-"
 _READING = f"""\
 Foreground IoU over all voxels that count, probability 0.5 and above, no post-processing: mean ± standard
-deviation over seeds (number of seeds). Interval: 95 % of {RESAMPLES} bootstrap means over seeds, slices drawn
-with replacement, the same draws for every seed and method. Difference: to `{{baseline}}`, seed by seed on the
-same draws. Oracle: the best of each run's snapshots and its kept weights **by the test labels**; nobody
-without labels can have it, so it is no result, and stands here to show what the choice of weights costs."""
+deviation over seeds (number of seeds). Interval: 95 % of {RESAMPLES} bootstrap means over seeds, slices
+drawn with replacement, the same draws for every seed and method. Difference: to `{{baseline}}`, seed by
+seed on the same draws. By held_out, solidity, entropy: had that rule chosen among the run's snapshots, not
+the last step; no label of the target is read (docs/selection.md). Oracle: the best of each run's snapshots
+and its kept weights **by the test labels**; nobody without labels can have it, so it is no result, and
+stands here to show what the choice of weights costs."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,15 @@ def _protocol(table: ProtocolTable, study: Study) -> str:
             line.arm.words,
             *_cells(line.summary),
             _by_seed(line.summary, study),
+            *(_spread(line.summary.by_rule.get(rule) if line.summary else None) for rule in RULES),
             _spread(line.summary.oracle if line.summary else None),
             NOTHING if line.published is None else f"{line.published:.3f}",
         ]
         for line in table.lines
     ]
     seeds = f"seeds {', '.join(map(str, study.seeds))}"
-    parts = [heading, _table([*names, seeds, "oracle (not allowed)", "published"], rows)]
+    rules = [f"by {rule}" for rule in RULES]
+    parts = [heading, _table([*names, seeds, *rules, "oracle (not allowed)", "published"], rows)]
     if protocol.published_words:
         parts.append(f"Published: {protocol.published_words.strip()}")
     return "\n\n".join(parts)

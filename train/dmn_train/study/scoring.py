@@ -7,6 +7,7 @@ grid, reading of the mask and metrics; only the network runs in torch. A test ho
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from dmn_runtime.volume.open import open_volume
 from dmn_train.data import cut_window
 from dmn_train.domains import deployed
 from dmn_train.files import write_json
+from dmn_train.hardware import choose_precision
 from dmn_train.networks.unet import UNet
 from dmn_train.run import Run, load_run
 from dmn_train.snapshots import read_snapshot, snapshot_steps
@@ -188,10 +190,20 @@ def score_run(run: Run, test: TestVolume) -> Score:
     snapshots = {}
     for step in snapshot_steps(run.folder):
         network.load_state_dict(deployed(read_snapshot(run.folder, step)))
-        snapshots[step] = _volume_iou(_counts(run, network, test)[0])
+        with _quick():
+            snapshots[step] = _volume_iou(_counts(run, network, test)[0])
     candidates = [Oracle(None, final), *(Oracle(*one) for one in snapshots.items())]
     oracle = max(candidates, key=lambda one: one.iou) if snapshots else None
     return Score(per_slice, average_precision(histogram), oracle, snapshots)
+
+
+def _quick() -> AbstractContextManager[Any]:
+    """Predict in bfloat16 where a CPU computes that in hardware: four times as fast, for snapshots alone.
+
+    Their figures choose among snapshots and stand in columns of their own; a result is always float32.
+    """
+    wanted = not torch.cuda.is_available() and choose_precision("cpu") == "bf16-mixed"
+    return torch.autocast("cpu", torch.bfloat16, enabled=wanted)
 
 
 def _volume_iou(per_slice: Counts) -> float:
@@ -219,7 +231,7 @@ def predict(
     """
     image, spec = test.image, network.spec
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     table = fit_map(image.counts(), run.normalisation, image.name).table(image.voxels.dtype)
     grid = to_working(image.shape, image.voxel_nm, run.working_voxel_nm)
     grey = grid.apply(image.voxels, whole(grid.shape_in), whole(grid.shape_out))
@@ -230,7 +242,8 @@ def predict(
     corner = (tall // 2 - margin, wide // 2 - margin)
     for z in slices:
         window = cut_window(grey, (z, *corner), spec.context_slices, tall, wide)
-        logits = network(torch.from_numpy(table[window])[None].to(device)).float().cpu().numpy()
+        crop = torch.from_numpy(table[window])[None].to(device, memory_format=torch.channels_last)
+        logits = network(crop).float().cpu().numpy()
         probability = scatter(logits, margin)[:, :height, :width]
         yield (
             z,

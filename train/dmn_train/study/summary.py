@@ -44,9 +44,13 @@ def _table(study: Study, collection: Collection, protocol: ProtocolSection) -> P
     for arm in study.arms_of(protocol):
         found = _scores(collection, protocol.name, arm.name, None)
         other = None if arm.name == study.baseline else baseline
-        lines.append(
-            ArmLine(arm, summarise(found, other) if found else None, protocol.published.get(arm.name))
-        )
+        rules = {
+            r.seed: r.by_rule
+            for r in collection.results
+            if (r.protocol, r.arm, r.fraction) == (protocol.name, arm.name, None)
+        }
+        summary = summarise(found, other, rules) if found else None
+        lines.append(ArmLine(arm, summary, protocol.published.get(arm.name)))
     return ProtocolTable(protocol, tuple(lines))
 
 

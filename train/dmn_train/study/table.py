@@ -6,7 +6,7 @@ difference, are scored on the same resamples, so that what slices have in common
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from dmn_runtime.bootstrap import Interval, interval
 from dmn_runtime.metrics import iou, scores
+from dmn_train.select import Rule
+from dmn_train.study.rules import RULES
 from dmn_train.study.scoring import Score
 
 RESAMPLES = 1000
@@ -32,6 +34,7 @@ class Result:
         fraction: share of the target's labels; None without fine-tuning.
         seed: of the run.
         score: of the run in the protocol.
+        by_rule: foreground IoU of what each rule of selection would have kept; empty without snapshots.
         facts: the run's run.json.
         run: id of its job.
         folder: of the run.
@@ -43,6 +46,7 @@ class Result:
     fraction: float | None
     seed: int
     score: Score
+    by_rule: Mapping[Rule, float]
     facts: dict[str, Any]
     run: str
     folder: Path
@@ -66,6 +70,9 @@ class Row:
     precision: float | None
     recall: float | None
     average_precision: float | None
+    held_out_rule_iou: float | None
+    solidity_rule_iou: float | None
+    entropy_rule_iou: float | None
     oracle_iou: float | None
     n_slices: int
     steps: int
@@ -95,6 +102,9 @@ def row_of(result: Result) -> Row:
         precision=volume.precision,
         recall=volume.recall,
         average_precision=result.score.average_precision,
+        held_out_rule_iou=result.by_rule.get("held_out"),
+        solidity_rule_iou=result.by_rule.get("solidity"),
+        entropy_rule_iou=result.by_rule.get("entropy"),
         oracle_iou=None if result.score.oracle is None else result.score.oracle.iou,
         n_slices=len(counts),
         steps=result.facts["steps"],
@@ -151,6 +161,7 @@ class Summary:
         volume: foreground IoU over all voxels.
         low_high: 95 % interval of its mean over seeds, slices resampled.
         slices: mean IoU of single slices.
+        by_rule: volume IoU had another rule chosen the weights; a rule is there if it chose in every run.
         oracle: best weights by the test labels; None unless every run kept snapshots.
         difference: volume IoU minus the baseline's of the same seed; None where no seed has both.
         difference_low_high: 95 % interval of its mean.
@@ -159,18 +170,26 @@ class Summary:
     volume: Spread
     low_high: Interval | None
     slices: Spread
+    by_rule: Mapping[Rule, Spread]
     oracle: Spread | None
     difference: Spread | None
     difference_low_high: Interval | None
 
 
-def summarise(of_arm: dict[int, Score], of_baseline: dict[int, Score] | None) -> Summary:
+def summarise(
+    of_arm: dict[int, Score],
+    of_baseline: dict[int, Score] | None,
+    by_rule: Mapping[int, Mapping[Rule, float]] | None = None,
+) -> Summary:
     """Summarise an arm's scores by seed; the baseline's are None where the arm is the baseline.
 
     Args:
         of_arm: at least one score, all of the same slices.
         of_baseline: scores of the same slices.
+        by_rule: of each seed, `Result.by_rule`.
     """
+    chosen = by_rule or {}
+    rules = {rule: {seed: chosen[seed][rule] for seed in chosen if rule in chosen[seed]} for rule in RULES}
     volume = {seed: _volume(score) for seed, score in of_arm.items()}
     both = [seed for seed in of_arm if of_baseline is not None and seed in of_baseline]
     difference, bounds = None, None
@@ -183,6 +202,7 @@ def summarise(of_arm: dict[int, Score], of_baseline: dict[int, Score] | None) ->
         volume=spread(volume),
         low_high=_interval([s.per_slice for s in of_arm.values()], lambda ious: ious.mean(axis=1)),
         slices=spread({seed: float(iou(score.per_slice).mean()) for seed, score in of_arm.items()}),
+        by_rule={rule: spread(found) for rule, found in rules.items() if len(found) == len(of_arm)},
         oracle=spread(oracles) if len(oracles) == len(of_arm) else None,
         difference=difference,
         difference_low_high=bounds,
