@@ -3,20 +3,30 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from safetensors.torch import load_file
 
 from dmn_runtime.errors import RunError
+from dmn_train import loop
+from dmn_train.domains import DomainNetwork
 from dmn_train.loop import Progress, train
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
+from dmn_train.sections import MethodName
+from dmn_train.select import Measured
+from dmn_train.snapshots import snapshot_steps
 
 Placed = Callable[..., PlacedRecipe]
+TARGET = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]")
 
 
 @pytest.fixture(autouse=True)
@@ -135,3 +145,171 @@ def test_bf16_and_context_slices_and_tensorboard_run(placed: Placed, tmp_path: P
 def _die_at_five(told: Progress) -> None:
     if told.done == 5:
         raise RuntimeError("killed")
+
+
+@pytest.fixture
+def target(folder: Path) -> None:
+    tifffile.imwrite(folder / "target.tif", 255 - tifffile.imread(folder / "image.tif") // 2)
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("method", ["mmd", "dann", "ynet"])
+def test_a_killed_adaptation_resumes_with_all_that_its_method_has_learned(
+    placed: Placed, tmp_path: Path, method: str
+) -> None:
+    recipe = placed(*TARGET, f"method.name={method}", "loop.crop_px=16")
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        train(recipe, tmp_path / "run", tell=_die_at_five)
+    held = load_file(tmp_path / "run" / "checkpoint.safetensors")
+    for place in ("objective.network.", "average."):
+        ours, theirs = (
+            held[f"{place}{name}.running_mean"] for name in ("network.down.0.1", "source_statistics.0")
+        )
+        assert not torch.equal(ours, theirs)
+    assert any(name.startswith("objective.method.") for name in held) == (method != "mmd")
+    train(recipe, tmp_path / "run", resume=True)
+    assert same(tmp_path / "whole", tmp_path / "run")
+    assert (tmp_path / "whole" / "curves.csv").read_text() == (tmp_path / "run" / "curves.csv").read_text()
+
+
+@pytest.mark.usefixtures("target")
+def test_no_method_leaves_a_trace_in_the_weights(placed: Placed, tmp_path: Path) -> None:
+    shapes, facts = {}, {}
+    for method in get_args(MethodName):
+        train(placed(*TARGET, f"method.name={method}", "loop.steps=1", "loop.crop_px=16"), tmp_path / method)
+        shapes[method] = {name: tensor.shape for name, tensor in weights(tmp_path / method).items()}
+        run = load_run(tmp_path / method)
+        assert run.method == method
+        facts[method] = run.facts["parameters"]
+        assert run.network()(torch.zeros(1, 1, 16, 16)).shape == (1, 1, 16, 16)
+    assert all(shapes[method] == shapes["source_only"] for method in shapes)
+    assert len(set(facts.values())) == 1
+
+
+SCRIPT = {
+    "held_out": [0.3, 0.8, 0.5, 0.6, 0.7, 0.4],
+    "entropy": [0.9, 0.5, 0.2, 0.4, 0.3, 0.6],
+    "solidity": [0.5, 0.99, 0.7, 0.92, 0.8, 0.6],
+}
+
+
+def scripted(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make validations measure what SCRIPT says, by the steps that the network has seen."""
+
+    def measure(_: object, network: DomainNetwork, *__: Any) -> Measured:
+        value = SCRIPT[rule][int(network.network.down[0][1].num_batches_tracked) - 1]
+        match rule:
+            case "held_out":
+                return Measured(held_out_iou=value)
+            case "entropy":
+                return Measured(entropy=value)
+            case _:
+                return Measured(solidity=value, source_solidity=0.9)
+
+    monkeypatch.setattr(loop, "measure", measure)
+
+
+SELECTS = (*TARGET, "method.name=adabn", "loop.crop_px=16", "loop.validate_every=1")
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize(("rule", "best"), [("held_out", 2), ("entropy", 3), ("solidity", 4)])
+def test_a_rule_keeps_the_weights_of_its_best_step(
+    placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, best: int
+) -> None:
+    scripted(rule, monkeypatch)
+    outcome = train(placed(*SELECTS, f"select.rule={rule}", "select.keep=6"), tmp_path / "run")
+    assert (outcome.steps, outcome.selected) == (6, best)
+    facts = load_run(tmp_path / "run").facts
+    assert (facts["steps"], facts["selected_step"]) == (6, best)
+    counter = "down.0.1.num_batches_tracked"
+    assert weights(tmp_path / "run")[counter].item() == best
+    snapshot = load_file(tmp_path / "run" / "snapshots" / f"step{best:06d}.safetensors")
+    kept = weights(tmp_path / "run")
+    assert all(torch.equal(kept[name], snapshot[f"network.{name}"]) for name in kept)
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize(
+    ("rule", "keep", "left"),
+    [("entropy", 0, ()), ("entropy", 2, (3, 5)), ("held_out", 3, (2, 4, 5)), ("last", 2, (5, 6))],
+)
+def test_as_many_snapshots_stay_as_are_to_be_kept(
+    placed: Placed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    keep: int,
+    left: tuple[int, ...],
+) -> None:
+    scripted("held_out" if rule == "last" else rule, monkeypatch)
+    train(placed(*SELECTS, f"select.rule={rule}", f"select.keep={keep}"), tmp_path / "run")
+    assert snapshot_steps(tmp_path / "run") == left
+    assert (tmp_path / "run" / "snapshots").is_dir() == bool(left)
+
+
+@pytest.mark.usefixtures("target")
+def test_patience_ends_a_run_early_and_a_resumed_one_alike(
+    placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted("held_out", monkeypatch)
+    patient = (*SELECTS, "select.rule=held_out", "select.patience=3")
+    outcome = train(placed(*patient), tmp_path / "whole")
+    assert (outcome.steps, outcome.selected) == (5, 2)
+
+    def die(told: Progress) -> None:
+        if told.done == 4:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        train(placed(*patient), tmp_path / "run", tell=die)
+    steps = []
+    outcome = train(
+        placed(*patient), tmp_path / "run", resume=True, tell=lambda told: steps.append(told.done)
+    )
+    assert steps == [4, 5]
+    assert (outcome.steps, outcome.selected) == (5, 2)
+    assert same(tmp_path / "whole", tmp_path / "run")
+    for name in ("whole", "run"):
+        facts = load_run(tmp_path / name).facts
+        assert (facts["steps"], facts["selected_step"]) == (5, 2)
+        assert not (tmp_path / name / "checkpoint.safetensors").exists()
+        assert snapshot_steps(tmp_path / name) == ()
+
+
+def test_the_iou_that_is_told_is_that_of_the_weights_that_are_kept(placed: Placed, tmp_path: Path) -> None:
+    recipe = placed("select.rule=held_out", "loop.validate_every=1", "select.keep=6", "loop.steps=12")
+    outcome = train(recipe, tmp_path / "run")
+    ious = dict(curve(tmp_path / "run", "held_out_iou"))
+    assert max(ious.values()) == pytest.approx(ious[outcome.selected])
+    assert outcome.iou == pytest.approx(ious[outcome.selected], abs=1e-5)
+    assert load_run(tmp_path / "run").facts["held_out_iou"] == outcome.iou
+
+
+@pytest.mark.usefixtures("target")
+def test_two_devices_train_one_run(folder: Path) -> None:
+    """Two processes on the CPU: one folder, one summary, both domains' statistics, discriminators and all."""
+    settings = (
+        *TARGET,
+        "method.name=dann",
+        "loop.devices=2",
+        "loop.crop_px=16",
+        "loop.batch=2",
+        "loop.validate_every=1",
+        "select.rule=entropy",
+        "select.patience=1",
+    )
+    sets = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "dmn_runtime", "train", "recipe.toml", "-o", "run", *sets]
+    threads = {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **threads}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    run = load_run(folder / "run")
+    assert run.facts["devices"] == 2
+    assert run.network()(torch.zeros(1, 1, 16, 16)).isfinite().all()
+    steps = [step for step, _ in curve(folder / "run", "loss")]
+    assert steps == list(range(1, run.facts["steps"] + 1))
