@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from numpy.typing import NDArray
 
@@ -104,3 +106,90 @@ def test_windows_are_centred_and_reflected(
 ) -> None:
     voxels = np.arange(24).reshape(2, 3, 4)
     np.testing.assert_array_equal(cut_window(voxels, centre, context, 2, 2), expected)
+
+
+TARGET = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]", "method.name=adabn")
+
+
+@pytest.fixture
+def target(folder: Path) -> None:
+    """Write a target that is brighter than the source anywhere."""
+    tifffile.imwrite(folder / "target.tif", 200 + tifffile.imread(folder / "image.tif") // 8)
+
+
+@pytest.mark.usefixtures("target")
+def test_the_sources_crops_do_not_depend_on_the_target(placed: Placed) -> None:
+    alone, adapted = placed(), placed(*TARGET)
+    for step in range(3):
+        one = draw_batch(load_material(alone), alone.recipe, step)
+        two = draw_batch(load_material(adapted), adapted.recipe, step)
+        assert one.target is None
+        assert two.target is not None
+        for mine, theirs in zip(one[:3], two[:3], strict=True):
+            assert torch.equal(mine, theirs)
+
+
+@pytest.mark.usefixtures("target")
+def test_target_crops_depend_on_seed_step_and_device_alone(placed: Placed) -> None:
+    recipe = placed(*TARGET)
+    material = load_material(recipe)
+
+    def drawn(step: int, rank: int = 0) -> torch.Tensor:
+        target = draw_batch(material, recipe.recipe, step, rank).target
+        assert target is not None
+        return target
+
+    first = drawn(0)
+    assert torch.equal(first, drawn(0))
+    assert not torch.equal(first, drawn(1))
+    assert not torch.equal(first, drawn(0, rank=1))
+    batches = [draw_batch(material, recipe.recipe, 0, rank).image for rank in (0, 1)]
+    assert not torch.equal(*batches)
+
+
+@pytest.mark.usefixtures("target")
+def test_unchanged_target_crops_are_pieces_of_all_target_volumes(placed: Placed) -> None:
+    recipe = placed(
+        *STILL,
+        "method.name=adabn",
+        "loop.batch=32",
+        "loop.crop_px=16",
+        'data.target=[{image="target.tif",voxel_nm=[5,5,5]},{image="image.tif",voxel_nm=[5,5,5]}]',
+    )
+    material = load_material(recipe)
+    batch = draw_batch(material, recipe.recipe, 0)
+    assert batch.target is not None
+    pieces = []
+    for stack in material.target:
+        normalised = torch.from_numpy(stack.table[stack.grey])
+        pieces.append(normalised.unfold(1, 16, 1).unfold(2, 16, 1))
+    held = [sum(_is_piece(crop, piece) for crop in batch.target[:, 0]) for piece in pieces]
+    assert sum(held) == 32
+    assert min(held) >= 8
+
+
+def _is_piece(crop: torch.Tensor, pieces: torch.Tensor) -> bool:
+    return bool(((pieces - crop).abs().amax(dim=(3, 4)) < 1e-3).any())
+
+
+@pytest.mark.usefixtures("target")
+def test_target_crops_have_a_strength_of_their_own(placed: Placed) -> None:
+    still = placed(*TARGET, *STILL, "augment.strength=1.0", "augment.target_strength=0.0")
+    plain = placed(*TARGET, *STILL)
+    strong = placed(*TARGET, *STILL, "augment.target_strength=1.0")
+    batches = [draw_batch(load_material(r), r.recipe, 0) for r in (still, plain, strong)]
+    assert batches[0].target is not None
+    assert batches[2].target is not None
+    assert torch.equal(batches[0].target, batches[1].target)
+    assert not torch.equal(batches[0].image, batches[1].image)
+    assert torch.equal(batches[1].image, batches[2].image)
+    assert not torch.equal(batches[1].target, batches[2].target)
+
+
+def test_crops_lie_on_labelled_slices(placed: Placed) -> None:
+    recipe = placed("data.source.fraction=0.2", "loop.batch=8", *STILL)
+    material = load_material(recipe)
+    (stack,) = material.train
+    assert len(stack.slices) == 1
+    for step in range(4):
+        assert (draw_batch(material, recipe.recipe, step).valid.mean(dim=(1, 2, 3)) > 0.99).all()

@@ -157,3 +157,89 @@ def test_paths_start_at_the_recipe_and_keep_their_dataset(
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.name)
 def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
     assert load_recipe(path).recipe.name
+
+
+ADAPTS = {"data": {**GOOD["data"], "target": {"image": "t.tif"}}}
+
+
+def adapting(**sections: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(GOOD), **copy.deepcopy(ADAPTS), **sections}
+
+
+@pytest.mark.parametrize("name", ["adabn", "mmd", "coral", "dann", "ynet"])
+def test_a_method_that_adapts_wants_a_target(name: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(changed("method.name", name), "r")
+    assert str(caught.value) == "r: method.name needs data.target: name the volume, or change that key"
+    assert parse_recipe(adapting(method={"name": name}), "r").method.name == name
+
+
+def test_a_missing_table_of_options_is_filled_in_and_read_back() -> None:
+    recipe = parse_recipe(adapting(method={"name": "dann", "dann": {"encoder_levels": 1}}), "r")
+    assert recipe.method.dann is not None
+    assert (recipe.method.dann.encoder_levels, recipe.method.mmd) == (1, None)
+    bare = parse_recipe(adapting(method={"name": "mmd"}), "r")
+    assert bare.method.mmd is not None
+    assert parse_recipe(bare.as_json(), "r") == bare
+    assert parse_recipe(recipe.as_json(), "r") == recipe
+
+
+def test_one_target_or_several() -> None:
+    assert [one.image for one in parse_recipe(adapting(), "r").data.target] == ["t.tif"]
+    several = changed("data.target", [{"image": "t.tif"}, {"image": "u.tif", "slices": [0, 4]}])
+    assert [one.image for one in parse_recipe(several, "r").data.target] == ["t.tif", "u.tif"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "sentence"),
+    [
+        (
+            {"method": {"name": "mmd", "dann": {}}},
+            "r: method: [method.dann] has no meaning for method mmd: remove it",
+        ),
+        (
+            {"method": {"name": "mmd", "mmd": {"widhts": [1.0]}}},
+            "r: unknown key method.mmd.widhts; did you mean method.mmd.widths?",
+        ),
+        (
+            {"method": {"name": "mmd", "mmd": {"rise": 0.5}}},
+            "r: method.mmd.rise is 0.5, wanted greater than or equal to 1",
+        ),
+        (
+            {"method": {"name": "dann", "dann": {"weight": -1.0}}},
+            "r: method.dann.weight is -1.0, wanted greater than or equal to 0",
+        ),
+        (
+            {"data": {**GOOD["data"], "target": {"image": "t.tif", "mask": "m.tif"}}},
+            "r: unknown key data.target.0.mask; known here: image, voxel_nm, slices, columns",
+        ),
+        (
+            {"data": {**GOOD["data"], "target": {"image": "t.tif", "columns": [4, 4]}}},
+            "r: data.target.0: columns must be [first, one past the last]",
+        ),
+        (
+            {"select": {"rule": "held_out"}},
+            'r: select.rule "held_out" needs a [validate] section: add it, or change the rule',
+        ),
+        (
+            {"select": {"patience": 3}},
+            'r: select: patience needs a score: set rule to "held_out", "solidity" or "entropy"',
+        ),
+        (
+            {"loss": {"cross_entropy": 0.0, "dice": 0.0}},
+            "r: loss: every term of the loss has weight 0: give one of them a weight",
+        ),
+        ({"init": {}}, "r: init.run is missing, add it"),
+    ],
+)
+def test_one_sentence_for_each_fault_of_an_adaptation(sections: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(adapting(**sections), "r")
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("rule", ["solidity", "entropy"])
+def test_a_rule_that_looks_at_the_target_wants_one(rule: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(changed("select.rule", rule), "r")
+    assert str(caught.value) == "r: select.rule needs data.target: name the volume, or change that key"

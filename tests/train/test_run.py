@@ -141,3 +141,35 @@ def test_weights_of_another_network_are_refused(run_folder: Path) -> None:
     edited(run_folder, lambda facts: facts["network"].update(base=3))
     with pytest.raises(RunError, match=r"does not hold the weights of NetworkSpec\(base=3"):
         load_run(run_folder).network()
+
+
+def test_an_adapted_run_says_what_it_adapted_to(placed: Placed, tmp_path: Path, folder: Path) -> None:
+    tifffile.imwrite(folder / "target.tif", 255 - tifffile.imread(folder / "image.tif"))
+    recipe = placed(
+        "data.target.image=target.tif",
+        "data.target.voxel_nm=[5,5,5]",
+        "method.name=coral",
+        "loop.steps=1",
+        "loop.crop_px=16",
+    )
+    train(recipe, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert run.method == "coral"
+    assert run.placed == recipe
+    source, target = run.facts["data"]
+    assert (target["role"], target["name"], target["mask_fingerprint"]) == ("target", "target.tif", None)
+    assert target["fingerprint"] != source["fingerprint"]
+    assert (run.facts["init"], run.facts["selected_step"], run.facts["devices"]) == (None, 1, 1)
+
+
+def test_a_run_of_version_1_is_read_with_its_weight_of_dice(run_folder: Path) -> None:
+    def older(facts: dict[str, Any]) -> None:
+        facts["format_version"] = 1
+        facts["recipe"]["method"] = {"name": "source_only", "dice_weight": 0.5, "histogram_matching": 0.0}
+        for key in ("loss", "init", "select"):
+            del facts["recipe"][key]
+        facts["recipe"]["data"]["target"] = None
+
+    edited(run_folder, older)
+    loss = load_run(run_folder).placed.recipe.loss
+    assert (loss.cross_entropy, loss.dice) == (1.0, 0.5)

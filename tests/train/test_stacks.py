@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 from dmn_runtime.errors import RecipeError, VolumeError
 from dmn_runtime.evaluation import read_mask
@@ -153,3 +154,105 @@ def test_a_voxel_size_must_come_from_somewhere(folder: Path) -> None:
     (folder / "recipe.toml").write_text(text)
     with pytest.raises(RecipeError, match=r"image\.tif does not say its voxel size: add voxel_nm"):
         load_material(load_recipe(folder / "recipe.toml"))
+
+
+WHOLE = ("validate.slices=[5, 6]",)
+
+
+def masks(placed: Placed, *keys: str) -> NDArray[np.uint8]:
+    (stack,) = load_material(placed(*WHOLE, *keys)).train
+    return stack.mask
+
+
+@pytest.mark.parametrize("pick", ["random", "balanced"])
+@pytest.mark.parametrize(("fraction", "count"), [(0.05, 1), (0.4, 2), (0.6, 3), (1.0, 5)])
+def test_a_fraction_of_the_slices_keeps_its_labels(
+    placed: Placed, pick: str, fraction: float, count: int
+) -> None:
+    everything = masks(placed)
+    material = load_material(placed(*WHOLE, f"data.source.fraction={fraction}", f"data.source.pick={pick}"))
+    (stack,) = material.train
+    assert len(stack.slices) == count
+    assert stack.grey.shape == (5, 48, 64)
+    np.testing.assert_array_equal(stack.mask[stack.slices], everything[stack.slices])
+    others = np.delete(stack.mask, stack.slices, axis=0)
+    assert (others == 255).all()
+    assert set(np.unravel_index(stack.foreground, stack.mask.shape)[0]) <= set(stack.slices)
+    assert (material.held_out[0].mask != 255).all()
+    labelled = stack.mask[stack.slices]
+    assert material.domain.foreground_share == pytest.approx((labelled == 1).mean())
+
+
+def test_a_fraction_is_one_of_the_slices_that_are_trained_on(placed: Placed) -> None:
+    keys = ("data.source.slices=[1, 5]", "validate.slices=[2, 3]", "data.source.fraction=0.34")
+    train = load_material(placed(*keys)).train
+    assert [len(stack.grey) for stack in train] == [1, 2]
+    assert sum(len(stack.slices) for stack in train) == 1
+
+
+def test_slices_without_labels_are_not_counted_in_a_fraction(placed: Placed, folder: Path) -> None:
+    mask = tifffile.imread(folder / "mask.tif")
+    mask[:3] = 255
+    tifffile.imwrite(folder / "mask.tif", mask)
+    (stack,) = load_material(placed(*WHOLE)).train
+    assert stack.slices.tolist() == [3, 4]
+    (half,) = load_material(placed(*WHOLE, "data.source.fraction=0.5")).train
+    assert len(half.slices) == 1
+    assert half.slices[0] in (3, 4)
+
+
+def test_a_class_of_interest_is_foreground_and_the_others_are_background(
+    placed: Placed, folder: Path
+) -> None:
+    mask = tifffile.imread(folder / "mask.tif")
+    classes = np.where(mask == 1, 3, 0).astype(np.uint8)
+    classes[:, :10, :10] = 7
+    classes[0, 20:22, 20:22] = 255
+    tifffile.imwrite(folder / "mask.tif", classes)
+    (both,) = load_material(placed(*WHOLE, "data.source.label=[3, 7]")).train
+    (one,) = load_material(placed(*WHOLE, "data.source.label=[3]")).train
+    assert (both.mask[:, :5, :5] == 1).all()
+    assert (one.mask[:, :5, :5] == 0).all()
+    assert both.mask[0, 10, 10] == one.mask[0, 10, 10] == 255
+    (named,) = load_material(placed(*WHOLE, "data.source.label=[255]")).train
+    assert len(named.foreground) == 1
+    with pytest.raises(VolumeError, match=r"holds the values 0, 3, 7, 255, .* data\.source\.label"):
+        load_material(placed(*WHOLE))
+
+
+def test_columns_cut_image_mask_and_target(placed: Placed, folder: Path) -> None:
+    tifffile.imwrite(folder / "target.tif", 255 - tifffile.imread(folder / "image.tif"))
+    everything = masks(placed)
+    material = load_material(
+        placed(
+            *WHOLE,
+            "data.source.columns=[64, 128]",
+            "data.target.image=target.tif",
+            "data.target.voxel_nm=[5,5,5]",
+            "data.target.columns=[0, 64]",
+            "data.target.slices=[1, 5]",
+        )
+    )
+    (stack,), (target,) = material.train, material.target
+    np.testing.assert_array_equal(stack.mask, everything[:, :, 32:])
+    assert stack.grey.shape == (5, 48, 32)
+    assert target.grey.shape == (4, 48, 32)
+    assert [origin.shape for origin in material.origins] == [(6, 96, 64), (4, 96, 64)]
+    low, high = np.percentile(
+        tifffile.imread(folder / "target.tif")[1:5, :, :64], [1, 99], method="inverted_cdf"
+    )
+    assert (material.origins[1].map.low, material.origins[1].map.high) == (low, high)
+
+
+def test_faults_of_columns_and_target_slices_name_the_key(placed: Placed) -> None:
+    target = ("data.target.image=image.tif", "data.target.voxel_nm=[5,5,5]")
+    with pytest.raises(
+        RecipeError, match=r"data\.source\.columns is \[0, 129\], but image\.tif has 128 columns"
+    ):
+        load_material(placed("data.source.columns=[0, 129]"))
+    with pytest.raises(
+        RecipeError, match=r"data\.target\.columns is \[0, 129\], but image\.tif has 128 columns"
+    ):
+        load_material(placed(*target, "data.target.columns=[0, 129]"))
+    with pytest.raises(RecipeError, match=r"data\.target\.slices is \[2, 7\], but image\.tif has 6 slices"):
+        load_material(placed(*target, "data.target.slices=[2, 7]"))
