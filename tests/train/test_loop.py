@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from dmn_runtime.errors import RunError
@@ -276,6 +277,17 @@ def test_patience_ends_a_run_early_and_a_resumed_one_alike(
         assert (facts["steps"], facts["selected_step"]) == (5, 2)
         assert not (tmp_path / name / "checkpoint.safetensors").exists()
         assert snapshot_steps(tmp_path / name) == ()
+
+
+@pytest.mark.usefixtures("target")
+def test_what_the_first_device_measured_decides(
+    placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statistics differ between devices; if each decided by its own, one would wait for the others for ever."""
+    of_the_first = iter([0.9, 0.2, 0.5, 0.4, 0.6, 0.7])
+    monkeypatch.setattr(Fabric, "broadcast", lambda *_: Measured(entropy=next(of_the_first)))
+    outcome = train(placed(*SELECTS, "select.rule=entropy", "select.patience=2"), tmp_path / "run")
+    assert (outcome.steps, outcome.selected) == (4, 2)
 
 
 def test_the_iou_that_is_told_is_that_of_the_weights_that_are_kept(placed: Placed, tmp_path: Path) -> None:
