@@ -283,7 +283,7 @@ def test_patience_ends_a_run_early_and_a_resumed_one_alike(
 def test_what_the_first_device_measured_decides(
     placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Statistics differ between devices; if each decided by its own, one would wait for the others for ever."""
+    """Statistics differ between devices; if each decided alone, one would wait for ever."""
     of_the_first = iter([0.9, 0.2, 0.5, 0.4, 0.6, 0.7])
     monkeypatch.setattr(Fabric, "broadcast", lambda *_: Measured(entropy=next(of_the_first)))
     outcome = train(placed(*SELECTS, "select.rule=entropy", "select.patience=2"), tmp_path / "run")
