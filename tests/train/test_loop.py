@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from dmn_runtime.errors import RunError
-from dmn_train import loop
+from dmn_train import finish, watch
 from dmn_train.domains import DomainNetwork
 from dmn_train.loop import Progress, train
 from dmn_train.recipe import PlacedRecipe
@@ -208,7 +208,8 @@ def scripted(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
             case _:
                 return Measured(solidity=value, source_solidity=0.9)
 
-    monkeypatch.setattr(loop, "measure", measure)
+    for module in (watch, finish):
+        monkeypatch.setattr(module, "measure", measure)
 
 
 SELECTS = (*TARGET, "method.name=adabn", "loop.crop_px=16", "loop.validate_every=1")

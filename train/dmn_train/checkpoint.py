@@ -15,25 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dmn_runtime.errors import RunError
-from dmn_train.domains import DomainNetwork
 from dmn_train.files import write_whole
-from dmn_train.methods.base import Objective
+from dmn_train.learner import Learner
 from dmn_train.select import Scored
-
-
-@dataclass(frozen=True)
-class Learner:
-    """What training changes.
-
-    Attributes:
-        objective: the network, and what the method learns beside it.
-        average: the running average of the network.
-        optimiser: of all weights of the objective.
-    """
-
-    objective: Objective
-    average: DomainNetwork
-    optimiser: torch.optim.Optimizer
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from dmn_runtime.errors import RecipeError
 from dmn_train.recipe import load_recipe
 from dmn_train.study.job import Job
 from dmn_train.study.plan import lay_over, plan_study
-from dmn_train.study.sections import PlacedStudy
+from dmn_train.study.sections import PlacedStudy, load_study
 from dmn_train.study.toml import to_toml
+
+STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
 
 Load = Callable[..., PlacedStudy]
 
@@ -149,3 +151,9 @@ def test_what_is_wrong_is_named_before_anything_runs(
 ) -> None:
     with pytest.raises(RecipeError, match=said):
         plan_study(study((old, new)), folder / "out")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.name)
+def test_the_studies_of_the_repository_can_be_planned(path: Path, tmp_path: Path) -> None:
+    jobs = plan_study(load_study(path), tmp_path)
+    assert len({job.id for job in jobs}) == len(jobs) > 0

@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dmn_train.loop import Outcome, train
+from dmn_train.finish import Outcome
 from dmn_train.loop import Progress as Told
+from dmn_train.loop import train
 from dmn_train.recipe import PlacedRecipe, load_recipe
 
 

@@ -1,0 +1,95 @@
+"""What a training run learns, and one step of learning."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor
+
+from dmn_train.average import update_average
+from dmn_train.data import Batch
+from dmn_train.domains import DomainNetwork
+from dmn_train.given import Given
+from dmn_train.methods.base import Objective
+from dmn_train.methods.table import make_method
+from dmn_train.networks.unet import UNet
+from dmn_train.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What training changes.
+
+    Attributes:
+        objective: the network, and what the method learns beside it.
+        average: the running average of the network.
+        optimiser: of all weights of the objective.
+        module: the objective as Fabric runs it.
+        stepper: the optimiser as Fabric steps it.
+    """
+
+    objective: Objective
+    average: DomainNetwork
+    optimiser: torch.optim.Optimizer
+    module: _FabricModule
+    stepper: _FabricOptimizer
+
+
+def make_learner(given: Given) -> Learner:
+    """Build network, method and optimiser on the run's device, with the first weights."""
+    recipe = given.recipe
+    torch.manual_seed(recipe.loop.seed)
+    plain = UNet(recipe.network.spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = DomainNetwork(plain, two_domains=recipe.method.name != "source_only")
+    given.start.load_into(network)
+    average = copy.deepcopy(network).requires_grad_(False).to(given.fabric.device)
+    objective = Objective(network, make_method(recipe))
+    section = recipe.optimiser
+    adam = torch.optim.AdamW(objective.parameters(), lr=section.lr, weight_decay=section.weight_decay)
+    module, stepper = given.fabric.setup(objective, adam)
+    return Learner(objective, average, adam, module, stepper)
+
+
+def take_step(given: Given, learner: Learner, batch: Batch, done: int) -> dict[str, Tensor]:
+    """Learn from a batch after `done` steps; return the method's losses and the learning rate, lr."""
+    recipe, fabric = given.recipe, given.fabric
+    rate = _set_rate(learner, given, done)
+    learner.objective.train()
+    losses: dict[str, Tensor] = learner.module(_on_device(batch, fabric.device), done / recipe.loop.steps)
+    fabric.backward(losses["loss"])
+    fabric.clip_gradients(learner.module, learner.stepper, max_norm=recipe.optimiser.clip_norm)
+    learner.stepper.step()
+    learner.stepper.zero_grad()
+    network, decay = learner.objective.network, recipe.optimiser.ema_decay
+    update_average(learner.average, network, decay=decay, step=done)
+    return {**losses, "lr": torch.tensor(rate)}
+
+
+def _set_rate(learner: Learner, given: Given, done: int) -> float:
+    section = given.recipe.optimiser
+    rate = learning_rate(
+        done,
+        peak=section.lr,
+        steps=given.recipe.loop.steps,
+        warmup_steps=section.warmup_steps,
+        schedule=section.schedule,
+        drop=section.drop,
+        drop_every_steps=section.drop_every_steps,
+    )
+    for group in learner.optimiser.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def _on_device(batch: Batch, device: torch.device) -> Batch:
+    image = batch.image.to(device, memory_format=torch.channels_last)
+    target = batch.target
+    if target is not None:
+        target = target.to(device, memory_format=torch.channels_last)
+    return Batch(image, batch.truth.to(device), batch.valid.to(device), target)
+
+
+def kept_network(given: Given, learner: Learner) -> DomainNetwork:
+    """Return the network whose weights are measured and kept: the average, unless there is none."""
+    return learner.average if given.recipe.optimiser.ema_decay > 0 else learner.objective.network
