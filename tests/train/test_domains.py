@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dmn_train.average import update_average
-from dmn_train.domains import DomainNetwork, clean_target_pass
+from dmn_train.domains import DomainNetwork, statistics_pass
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import UNet
 
@@ -99,7 +99,7 @@ def test_the_loan_ends_after_an_exception_too(network: DomainNetwork) -> None:
 
 def test_a_clean_pass_moves_statistics_and_leaves_no_gradient(network: DomainNetwork) -> None:
     before = of_target(network)
-    clean_target_pass(network, TARGET.clone().requires_grad_(True))
+    statistics_pass(network, TARGET.clone().requires_grad_(True))
     assert not alike(of_target(network), before)
     assert all(parameter.grad is None for parameter in network.parameters())
 

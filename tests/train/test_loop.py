@@ -281,6 +281,26 @@ def test_patience_ends_a_run_early_and_a_resumed_one_alike(
 
 
 @pytest.mark.usefixtures("target")
+def test_a_run_that_is_killed_while_it_is_closed_can_be_resumed(
+    placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chosen snapshot is still there, although nothing is to stay once the run is finished."""
+    scripted("held_out", monkeypatch)
+    recipe = placed(*SELECTS, "select.rule=held_out", "select.keep=0")
+
+    def die(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as full:
+        full.setattr(finish, "write_overlays", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(recipe, tmp_path / "run")
+    outcome = train(recipe, tmp_path / "run", resume=True)
+    assert (outcome.steps, outcome.selected) == (6, 2)
+    assert snapshot_steps(tmp_path / "run") == ()
+
+
+@pytest.mark.usefixtures("target")
 def test_what_the_first_device_measured_decides(
     placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

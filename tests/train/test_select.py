@@ -36,24 +36,24 @@ def test_what_was_not_measured_has_no_score() -> None:
 
 def test_the_best_is_kept() -> None:
     assert Selector("held_out").decide(RISING_THEN_FALLING) == Decision(
-        best=200, kept=(200,), dropped=(100, 300, 400), remaining=(), ends=False
+        best=200, kept=(200,), remaining=(), ends=False
     )
 
 
 def test_as_many_as_wanted_are_kept_best_first() -> None:
     decision = Selector("held_out", keep=3).decide(RISING_THEN_FALLING)
-    assert (decision.kept, decision.dropped, decision.remaining) == ((200, 300, 100), (400,), (200, 300, 100))
-    assert Selector("held_out", keep=9).decide(RISING_THEN_FALLING).dropped == ()
+    assert (decision.kept, decision.remaining) == ((200, 300, 100), (200, 300, 100))
+    assert Selector("held_out", keep=9).decide(RISING_THEN_FALLING).kept == (200, 300, 100, 400)
 
 
 def test_last_needs_no_snapshot() -> None:
     validations = [score("last", step, ALL) for step in (100, 200, 300)]
-    assert Selector("last").decide(validations) == Decision(300, (), (100, 200, 300), (), ends=False)
+    assert Selector("last").decide(validations) == Decision(300, (), (), ends=False)
     assert Selector("last", keep=2).decide(validations).kept == (300, 200)
 
 
 def test_before_the_first_validation() -> None:
-    assert Selector("entropy", keep=2, patience=1).decide([]) == Decision(None, (), (), (), ends=False)
+    assert Selector("entropy", keep=2, patience=1).decide([]) == Decision(None, (), (), ends=False)
 
 
 def test_ties_go_to_the_later_step() -> None:
@@ -105,5 +105,4 @@ def test_what_is_wanted_was_never_dropped_before(values: list[float | None], kee
         on_disk |= {one.step}
         assert decision.best in decision.kept
         assert set(decision.kept) <= on_disk
-        assert set(decision.kept) | set(decision.dropped) == {v.step for v in validations[:count]}
-        on_disk -= set(decision.dropped)
+        on_disk &= set(decision.kept)

@@ -183,6 +183,15 @@ def test_a_fraction_of_the_slices_keeps_its_labels(
     assert material.domain.foreground_share == pytest.approx((labelled == 1).mean())
 
 
+def test_a_fraction_without_foreground_says_what_to_change(placed: Placed, folder: Path) -> None:
+    mask = tifffile.imread(folder / "mask.tif")
+    mask[1:] = 0
+    tifffile.imwrite(folder / "mask.tif", mask)
+    sentence = '0.2 of its labelled slices were picked: take more, or set pick to "balanced"'
+    with pytest.raises(VolumeError, match=sentence):
+        load_material(placed("data.source.fraction=0.2", "loop.seed=1"))
+
+
 def test_a_fraction_is_one_of_the_slices_that_are_trained_on(placed: Placed) -> None:
     keys = ("data.source.slices=[1, 5]", "validate.slices=[2, 3]", "data.source.fraction=0.34")
     train = load_material(placed(*keys)).train

@@ -85,12 +85,16 @@ def test_fine_tuning_leaves_the_run_that_it_starts_from_alone(placed: Placed, fi
     assert {path.name: path.read_bytes() for path in first.iterdir() if path.is_file()} == before
 
 
-def test_another_network_or_grid_is_refused(placed: Placed, first: Path) -> None:
-    sentence = r"init\.run first has NetworkSpec\(base=2.* wants NetworkSpec\(base=3.* start from a run of"
+def test_another_network_grid_or_normalisation_is_refused(placed: Placed, first: Path) -> None:
+    sentence = (
+        r"init\.run first has network NetworkSpec\(base=2.* wants NetworkSpec\(base=3.*: start"
+    )
     with pytest.raises(RecipeError, match=sentence):
         find_start(placed(FROM_FIRST, "network.base=3"))
-    with pytest.raises(RecipeError, match=r"first has .* at 10\.0 nm and the recipe wants .* at 20\.0 nm"):
+    with pytest.raises(RecipeError, match=r"has working_voxel_nm 10\.0 and the recipe wants 20\.0: start"):
         find_start(placed(FROM_FIRST, "working_voxel_nm=20.0"))
+    with pytest.raises(RecipeError, match=r"has normalisation .*clip=2\.0.* wants .*clip=3\.0"):
+        find_start(placed(FROM_FIRST, "normalisation.clip=3.0"))
 
 
 def test_a_missing_an_unfinished_and_a_damaged_run_are_refused(

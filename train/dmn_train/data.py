@@ -152,11 +152,14 @@ def _draw_inside(rng: Generator, extent: int, crop_px: int) -> int:
 
 
 def _draw_table(stack: Stack, rng: Generator, share: float) -> NDArray[np.float32]:
-    """Return the stack's table or, with probability `share`, a blend of it with a matched one."""
+    """Return the stack's table or, with probability `share`, a blend of it with a matched one.
+
+    Which of several matched ones is drawn aside: all other draws are the same with any number of them.
+    """
     chosen, blend = rng.random() < share, np.float32(rng.random())
     if not stack.matched or not chosen:
         return stack.table
-    matched = stack.matched[int(rng.integers(len(stack.matched)))]
+    matched = stack.matched[int(rng.spawn(1)[0].integers(len(stack.matched)))]
     return stack.table + blend * (matched - stack.table)
 
 

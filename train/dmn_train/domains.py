@@ -88,7 +88,7 @@ def _batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def clean_target_pass(network: DomainNetwork, image: Tensor) -> None:
+def statistics_pass(network: DomainNetwork, image: Tensor) -> None:
     """Let the network see target images, nchw, for its running statistics alone: no gradient, no loss."""
     with torch.no_grad():
         network.target_features(image)

@@ -56,13 +56,14 @@ def finish(
         again = measure(given.fabric, network, given.material, recipe, given.label_solidity)
         outcome = replace(outcome, iou=again.held_out_iou)
     write_whole(folder / WEIGHTS, lambda partial: save_file(plain_weights(network.network), partial))
-    prune(folder, decision.remaining)
     shown = given.material.held_out or given.material.train
     with given.fabric.autocast(), network.as_source() as as_source:
         write_overlays(
             folder / OVERLAYS, as_source, recipe.network.spec, shown, THRESHOLD, recipe.log.overlays
         )
     close_folder(folder, _facts(given, network, outcome, resumed_at))
+    # Not before: what is interrupted until here goes on from the last checkpoint and its snapshots.
+    prune(folder, decision.remaining)
     return outcome
 
 

@@ -66,14 +66,12 @@ class Decision:
     Attributes:
         best: step of the best weights; None before the first validation.
         kept: steps whose snapshots must be on disk while the run lasts, best first.
-        dropped: the other steps.
         remaining: of `kept`, those that stay once the run is finished and the best are its weights.
         ends: the run is over, its patience spent.
     """
 
     best: int | None
     kept: tuple[int, ...]
-    dropped: tuple[int, ...]
     remaining: tuple[int, ...]
     ends: bool
 
@@ -103,7 +101,6 @@ class Selector:
         return Decision(
             best=ranked[0] if ranked else None,
             kept=tuple(kept),
-            dropped=tuple(one.step for one in validations if one.step not in kept),
             remaining=tuple(ranked[: self.keep]),
             ends=0 < self.patience <= _since_better(validations),
         )

@@ -174,7 +174,13 @@ def load_material(placed: PlacedRecipe) -> Material:
         train += mine
         held_out += kept
     if not any(len(stack.foreground) for stack in train):
-        raise VolumeError(f"{raws[0].image.name} has no foreground to train on: check mask and slices")
+        used = recipe.data.source
+        words = "check mask and slices"
+        if used.fraction < 1.0:
+            words = (
+                f'{used.fraction:g} of its labelled slices were picked: take more, or set pick to "balanced"'
+            )
+        raise VolumeError(f"{raws[0].image.name} has no foreground to train on: {words}")
 
     origins = [_origin("source", s, raw.mask_fingerprint) for s, raw in zip(sources, raws, strict=True)]
     origins += [_origin("target", t, None) for t in targets]

@@ -41,17 +41,21 @@ def find_start(placed: PlacedRecipe) -> Start:
 
     Raises:
         RunError: it is no finished run, or damaged.
-        RecipeError: its network or its working voxel size is another one.
+        RecipeError: its network, its working voxel size or its normalisation is another one.
     """
     recipe = placed.recipe
     if recipe.init is None:
         return Start(None, None)
     run = load_run(Path(placed.locate(recipe.init.run)))
-    found, wanted = (run.spec, run.working_voxel_nm), (recipe.network.spec, recipe.working_voxel_nm)
-    if found != wanted:
-        raise RecipeError(
-            f"init.run {recipe.init.run} has {found[0]} at {found[1]} nm and the recipe wants {wanted[0]} at "
-            f"{wanted[1]} nm: start from a run of the same network and working_voxel_nm"
-        )
+    for key, found, wanted in (
+        ("network", run.spec, recipe.network.spec),
+        ("working_voxel_nm", run.working_voxel_nm, recipe.working_voxel_nm),
+        ("normalisation", run.normalisation, recipe.normalisation.rule),
+    ):
+        if found != wanted:
+            raise RecipeError(
+                f"init.run {recipe.init.run} has {key} {found} and the recipe wants {wanted}: "
+                "start from a run that sees the same input with the same network"
+            )
     facts = {key: run.facts[key] for key in ("name", "method", "seed", "steps", "weights_sha256")}
     return Start(run.network().state_dict(), facts)

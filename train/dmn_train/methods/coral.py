@@ -4,6 +4,7 @@ Sun and Saenko, Deep CORAL, ECCV workshops 2016: |C_s - C_t|_F^2 / (4 c^2); as a
 et al., ISBI 2019. It departs from the 2018 code of Roels et al., which takes, channel by channel, the
 covariance of pixel positions over a batch of one image: here C is the c x c covariance of the channels over
 all pixels of the batch, as in Deep CORAL.
+The departures that all methods share stand in `levels.py`.
 """
 
 from typing import final
@@ -15,7 +16,7 @@ from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
 from dmn_train.methods.base import Method, target_of
-from dmn_train.methods.levels import all_levels, level_weights, ramp
+from dmn_train.methods.levels import aligned, level_weights, ramp
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.sections import CoralSection, LossSection
 
@@ -36,9 +37,8 @@ class Coral(Method):
         target = network.target_features(target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         distance = terms["segmentation"].new_zeros(())
-        for weight, one, two in zip(self._weights, all_levels(source), all_levels(target), strict=True):
-            if weight > 0.0:
-                distance = distance + weight * coral(one, two)
+        for weight, one, two in aligned(self._weights, source, target):
+            distance = distance + weight * coral(one, two)
         return {
             "loss": terms["segmentation"] + ramp(self._section, progress) * distance,
             **terms,

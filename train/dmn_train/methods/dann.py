@@ -4,10 +4,11 @@ Ganin et al., Domain-adversarial training of neural networks, JMLR 2016; at seve
 al., ISBI 2019. Each aligned level has a discriminator behind a gradient reversal.
 
 It departs from the 2018 code of Roels et al. in three points. Lambda is the factor of the reversal rather
-than of the whole term: the discriminator always learns at full rate and only what the network feels is
-scaled. Lambda rises over the run (Ganin's ramp), where their factor is constant. The discriminator is
-convolutional to the end and judges every patch, where theirs has fully connected layers for one crop size; it
-has no BatchNorm, whose statistics over a batch of both domains would tell each sample about the others.
+than of the whole term: it scales what the network feels, not what the discriminator learns. Lambda rises over
+the run (Ganin's ramp), where their factor is constant. The discriminator is convolutional to the end and
+judges every patch, where theirs has fully connected layers for one crop size; it has no BatchNorm, whose
+statistics over a batch of both domains would tell each sample about the others. The departures that all
+methods share stand in `levels.py`.
 """
 
 from typing import Any, final
@@ -21,7 +22,7 @@ from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
 from dmn_train.methods.base import Method, target_of
-from dmn_train.methods.levels import all_levels, level_channels, level_weights, ramp
+from dmn_train.methods.levels import aligned, level_channels, level_weights, ramp
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.sections import DannSection, LossSection
 
@@ -50,15 +51,11 @@ class Dann(Method):
         target = network.target_features(target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         rise = ramp(self._section, progress)
-        aligned = [
-            (weight * rise, one, two)
-            for weight, one, two in zip(self._weights, all_levels(source), all_levels(target), strict=True)
-            if weight > 0.0
-        ]
         domain, right = terms["segmentation"].new_zeros(()), []
-        for discriminator, (factor, one, two) in zip(self.discriminators, aligned, strict=True):
+        levels = aligned(self._weights, source, target)
+        for discriminator, (weight, one, two) in zip(self.discriminators, levels, strict=True):
             for feature, is_target in ((one, 0.0), (two, 1.0)):
-                verdict = discriminator(reverse_gradient(feature, factor)).float()
+                verdict = discriminator(reverse_gradient(feature, weight * rise)).float()
                 truth = torch.full_like(verdict, is_target)
                 domain = domain + functional.binary_cross_entropy_with_logits(verdict, truth)
                 right.append(((verdict > 0) == (truth > 0.5)).float().mean().detach())

@@ -2,9 +2,14 @@
 
 L = L_seg + sum_i lambda_i L_d(f_i^s, f_i^t), lambda_i rising with depth: Roels et al., Domain adaptive
 segmentation in volume electron microscopy imaging, ISBI 2019, equation 1. The paper gives no lambda; its 2018
-code aligns the bottleneck alone by default.
+code aligns the bottleneck alone by default, here all encoder levels are, the deepest one most.
+
+All methods here depart from that code in two more points: source and target have BatchNorm statistics of
+their own, where the code lets them share (`domains.py`), and the segmentation loss is the recipe's, by
+default cross-entropy and Dice, where the code has a soft Jaccard loss.
 """
 
+from collections.abc import Iterator
 from math import exp
 
 from torch import Tensor
@@ -39,6 +44,15 @@ def level_channels(spec: NetworkSpec) -> tuple[tuple[int, int], ...]:
 def all_levels(features: Features) -> tuple[Tensor, ...]:
     """Return the features, nchw, in the order of `level_weights`."""
     return (*features.encoder, *features.decoder)
+
+
+def aligned(
+    weights: tuple[float, ...], source: Features, target: Features
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Yield lambda and both domains' features, nchw, of every level that is aligned."""
+    for weight, one, two in zip(weights, all_levels(source), all_levels(target), strict=True):
+        if weight > 0.0:
+            yield weight, one, two
 
 
 def ramp(section: AlignSection, progress: float) -> float:

@@ -7,6 +7,7 @@ It departs from the 2018 code of Roels et al., whose samples are whole H x W pla
 with one kernel of width 9 (10 ^ 3 is an exclusive or in Python): at that width the kernel is flat and the
 gradient gone. Here a sample is the feature vector of a pixel, and the widths are multiples of the median
 distance, so that the loss does not depend on the scale of the features.
+The departures that all methods share stand in `levels.py`.
 """
 
 from typing import final
@@ -18,7 +19,7 @@ from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
 from dmn_train.methods.base import Method, target_of
-from dmn_train.methods.levels import all_levels, level_weights, ramp
+from dmn_train.methods.levels import aligned, level_weights, ramp
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.sections import LossSection, MmdSection
 
@@ -43,11 +44,9 @@ class Mmd(Method):
         target = network.target_features(target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         distance = terms["segmentation"].new_zeros(())
-        for weight, one, two in zip(self._weights, all_levels(source), all_levels(target), strict=True):
-            if weight > 0.0:
-                count = self._section.pixels
-                pair = pixel_samples(one, count), pixel_samples(two, count)
-                distance = distance + weight * mmd(*pair, self._section.widths)
+        for weight, one, two in aligned(self._weights, source, target):
+            count, widths = self._section.pixels, self._section.widths
+            distance = distance + weight * mmd(pixel_samples(one, count), pixel_samples(two, count), widths)
         return {
             "loss": terms["segmentation"] + ramp(self._section, progress) * distance,
             **terms,

@@ -6,6 +6,7 @@ decoder has no skips, so that all it knows has passed through the bottleneck, an
 
 It departs from the 2018 code of Roels et al. in the weights (1 here; 0.001 there, 0.1 in their later study)
 and in that the decoder resizes and convolves, as the network's own does.
+The departures that all methods share stand in `levels.py`.
 """
 
 from typing import final
