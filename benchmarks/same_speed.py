@@ -2,9 +2,9 @@
 
 .venv/bin/python benchmarks/same_speed.py BASE.zip OTHER.zip... --rounds 15
 
-Times the bare network of each package on one tile of random grey values, one thread; the packages take turns
-within a round, so that a drifting machine spoils none. Prints each one's speed, and its time over BASE's in the
-same round as median and range.
+Times the bare network of each package on one tile of random grey values, one thread. The packages take turns
+within a round, so that a drifting machine spoils none. Prints the speed of each, and its time over that of
+BASE in the same round, as median and range.
 """
 
 import argparse
