@@ -14,8 +14,9 @@ from dmn_runtime.volume.open import open_volume
 from dmn_train.loop import train
 from dmn_train.recipe import load_recipe
 from dmn_train.run import load_run
-from dmn_train.study.scoring import TestVolume, score_run
+from dmn_train.study.score import score_run
 from dmn_train.study.sections import TestSection
+from dmn_train.study.test_volume import TestVolume
 
 RECIPE = """
 name = "discs"

@@ -15,6 +15,14 @@ from dmn_train.select import Measured
 from dmn_train.stacks import FOREGROUND, Material
 from dmn_train.validate import THRESHOLD, predict_slice, validation_iou
 
+CURVE_OF = {
+    "held_out_iou": "held_out_iou",
+    "solidity": "target_solidity",
+    "source_solidity": "source_solidity",
+    "entropy": "target_entropy",
+}
+"""Names of the curves of what `Measured` holds; studies read the curves back by them."""
+
 
 def source_solidity(material: Material, recipe: Recipe) -> float | None:
     """Return the mean solidity of the source's labels; None where there is no target to compare it with.
@@ -60,11 +68,4 @@ def _on_target(network: DomainNetwork, material: Material, recipe: Recipe) -> li
 
 def as_curves(measured: Measured) -> dict[str, float]:
     """Return what was measured, by the names of its curves."""
-    names = {
-        "held_out_iou": "held_out_iou",
-        "solidity": "target_solidity",
-        "source_solidity": "source_solidity",
-        "entropy": "target_entropy",
-    }
-    values = asdict(measured)
-    return {curve: values[name] for name, curve in names.items() if values[name] is not None}
+    return {CURVE_OF[name]: value for name, value in asdict(measured).items() if value is not None}

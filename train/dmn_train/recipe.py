@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -34,6 +34,8 @@ from dmn_train.sections import (
 
 MOST_CLASS_NAME_CHARS = 60
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class Recipe(Section):
@@ -123,17 +125,24 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> PlacedRecipe:
     Raises:
         RecipeError: the file cannot be read, is not TOML, or a key or value is wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read ({_reason(error)}): name a recipe, a TOML file") from error
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from error
+    values = read_toml(path)
     for override in overrides:
         _lay_over(values, override)
     return PlacedRecipe(parse_recipe(values, str(path)), path.resolve().parent)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a TOML file.
+
+    Raises:
+        RecipeError: the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read ({_reason(error)}): name a TOML file") from error
 
 
 def parse_recipe(values: dict[str, Any], name: str) -> Recipe:
@@ -142,10 +151,19 @@ def parse_recipe(values: dict[str, Any], name: str) -> Recipe:
     Raises:
         RecipeError: names the first wrong key by its dotted path.
     """
+    return parse_section(Recipe, _completed(values), name)
+
+
+def parse_section(section: type[AnySection], values: dict[str, Any], name: str) -> AnySection:
+    """Check the keys and values of a table and those in it; `name` is what messages call it.
+
+    Raises:
+        RecipeError: names the first wrong key by its dotted path.
+    """
     try:
-        return Recipe.model_validate_json(json.dumps(_completed(values), default=str))
+        return section.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise RecipeError(f"{name}: {_sentence(error.errors()[0])}") from error
+        raise RecipeError(f"{name}: {_sentence(error.errors()[0], section)}") from error
 
 
 def _completed(values: dict[str, Any]) -> dict[str, Any]:
@@ -181,13 +199,13 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def _sentence(detail: ErrorDetails) -> str:
+def _sentence(detail: ErrorDetails, root: type[BaseModel]) -> str:
     parts = [str(part) for part in detail["loc"]]
     key = ".".join(parts)
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown key {key}{_suggestion(parts)}"
+            return f"unknown key {key}{_suggestion(parts, root)}"
         case "missing":
             return f"{key} is missing, add it"
         case "value_error":
@@ -196,8 +214,7 @@ def _sentence(detail: ErrorDetails) -> str:
             return f"{key} is {json.dumps(detail['input'])}, wanted {message}"
 
 
-def _suggestion(parts: list[str]) -> str:
-    section: type[BaseModel] = Recipe
+def _suggestion(parts: list[str], section: type[BaseModel]) -> str:
     for part in parts[:-1]:
         if part.isdigit():  # the place in a list of tables
             continue

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dmn_train.study.sections import PlacedStudy, load_study
+from dmn_train.loop import train
+from dmn_train.recipe import PlacedRecipe
+from dmn_train.study.placed import PlacedStudy, load_study
+from dmn_train.study.sections import TestSection
+from dmn_train.study.test_volume import TestVolume
 
 STUDY = """
 name = "tiny"
@@ -79,3 +84,21 @@ def study(folder: Path) -> Callable[..., PlacedStudy]:
         return load_study(folder / "study.toml")
 
     return write
+
+
+@pytest.fixture
+def run_folder(folder: Path, placed: Callable[..., PlacedRecipe]) -> Path:
+    """Return the folder of a run of two steps."""
+    train(placed("loop.steps=2"), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def volume(folder: Path) -> Callable[..., TestVolume]:
+    """Return a function that makes a test volume of the made-up one, with changes to its keys."""
+
+    def make(**keys: Any) -> TestVolume:
+        plain: dict[str, Any] = {"image": "image.tif", "mask": "mask.tif", "voxel_nm": (5.0, 5.0, 5.0)}
+        return TestVolume(TestSection(**plain | keys), folder)
+
+    return make

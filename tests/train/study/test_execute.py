@@ -4,17 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dmn_train.run import CHECKPOINT, RUN_JSON
-from dmn_train.study.execute import cuda_devices, training_words
+from dmn_train.study import execute as module
+from dmn_train.study.execute import Devices, End, Told, cuda_devices, execute, training_words
 from dmn_train.study.job import Job
+from dmn_train.study.placed import PlacedStudy
 from dmn_train.study.plan import plan_study
-from dmn_train.study.sections import PlacedStudy
 from dmn_train.study.state import State, state_of
 
 Load = Callable[..., PlacedStudy]
@@ -32,6 +36,70 @@ def test_the_words_of_a_training_follow_its_state() -> None:
 def test_the_devices_that_the_user_leaves_visible_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
     assert cuda_devices() == ["3", "5"]
+
+
+def test_no_device_is_shared_while_another_idles() -> None:
+    devices = Devices(["3", "5"])
+    with ExitStack() as first, ExitStack() as second:
+        assert first.enter_context(devices.lend()) == (0, "3")
+        assert second.enter_context(devices.lend()) == (1, "5")
+        with devices.lend() as shared:
+            assert shared == (0, "3")
+        second.close()
+        with devices.lend() as idle, devices.lend() as third:
+            assert (idle, third) == ((1, "5"), (0, "3"))
+    with Devices([]).lend() as none:
+        assert none is None
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("3", "3"), (None, "2")])
+def test_a_training_has_its_device_and_its_share_of_the_cores_unless_the_user_set_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str | None, wanted: str
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    class Process:
+        def __init__(self, command: list[str], *, env: dict[str, str], **_: object) -> None:
+            seen.append(env)
+
+        def wait(self) -> int:
+            return 3
+
+    monkeypatch.setattr(module, "logical_cores", lambda: 5)
+    monkeypatch.setattr(module.subprocess, "Popen", Process)
+    monkeypatch.setattr(module.torch, "set_num_threads", lambda _: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    job = Job("A/x/seed0", ("A",), "x", None, 0, {}, tmp_path / "seed0", ())
+    told: list[Told] = []
+    ends = execute((job,), {job.id: State.ABSENT}, {}, at_once=2, tell=told.append)
+    assert ends == {job.id: End.FAILED}
+    assert told[0].words == "A/x/seed0: training ended with status 3: it said nothing"
+    assert (seen[0]["OMP_NUM_THREADS"], seen[0]["CUDA_VISIBLE_DEVICES"]) == (wanted, "7")
+
+
+def test_a_stopped_study_does_not_wait_for_scores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    job = Job("A/x/seed0", ("A",), "x", None, 0, None, tmp_path / "seed0", ())
+    scoring = threading.Event()
+
+    def score(folder: Path, protocol: str, test: object, check: Callable[[], None]) -> None:
+        del folder, protocol, test
+        scoring.set()
+        while True:  # a volume without end
+            check()
+            time.sleep(0.01)
+
+    def interrupted(*_: object, **__: object) -> None:
+        assert scoring.wait(PATIENCE_S)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "ensure_score", score)
+    monkeypatch.setattr(module, "wait", interrupted)
+    tests: Any = {"A": None}
+    with pytest.raises(KeyboardInterrupt):
+        execute((job,), {job.id: State.FINISHED}, tests, at_once=1, tell=lambda _: None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,5 +1,6 @@
 """What a study trains, decided before anything is trained."""
 
+import ntpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 from dmn_runtime.errors import RecipeError
 from dmn_train.recipe import load_recipe
 from dmn_train.study.job import Job
-from dmn_train.study.plan import lay_over, plan_study
-from dmn_train.study.sections import PlacedStudy, load_study
+from dmn_train.study.placed import PlacedStudy, load_study
+from dmn_train.study.plan import lay_over, plan_study, relative
 from dmn_train.study.toml import to_toml
 
 STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
@@ -126,6 +127,15 @@ def test_tables_are_laid_key_by_key_but_another_source_replaces_the_one_below() 
     [
         ("title =", "titel =", "unknown key titel"),
         ('baseline = "strong"', 'baseline = "weak"', "baseline names weak, known are strong, other"),
+        (
+            'baseline = "strong"',
+            'baseline = "strong"\nbeside = "weak"',
+            "beside names weak, known are strong",
+        ),
+        ('baseline = "strong"', 'baseline = "strong"\nbeside = "strong"', "beside is strong, the baseline"),
+        ("steps = 4", "steps = 4, devices = 2", "A/other/seed0: loop.devices is 2, but a study trains every"),
+        ("columns = [0, 64]", "columns = [0, 65]", "B/strong-f0.5/seed0 has labels of the part of image.tif"),
+        ("columns = [0, 64]", "slices = [3, 4]", "give finetune.set.data.source other slices or columns"),
         ("seeds = [0, 1]", "seeds = [1, 1]", "seeds 1 is there twice"),
         ('name = "B"', 'name = "A"', "protocol A is there twice"),
         ('name = "B"', 'name = "shared"', "has the name of what all protocols share"),
@@ -157,3 +167,14 @@ def test_what_is_wrong_is_named_before_anything_runs(
 def test_the_studies_of_the_repository_can_be_planned(path: Path, tmp_path: Path) -> None:
     jobs = plan_study(load_study(path), tmp_path)
     assert len({job.id for job in jobs}) == len(jobs) > 0
+
+
+def test_fine_tuning_may_have_labels_beside_the_part_that_is_tested(study: Load, folder: Path) -> None:
+    plan_study(study(("columns = [0, 64]", "slices = [4, 6]")), folder / "out")
+    plan_study(study(("columns = [0, 64]", "slices = [0, 1]\ncolumns = [10, 90]")), folder / "out")
+
+
+def test_a_path_on_another_drive_stays_whole() -> None:
+    start = Path("C:/study/runs/A")
+    assert relative("C:\\data\\image.tif", start, ntpath) == "..\\..\\..\\data\\image.tif"
+    assert relative("D:\\data\\image.tif", start, ntpath) == "D:\\data\\image.tif"

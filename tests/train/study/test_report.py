@@ -11,10 +11,10 @@ from dmn_train.select import Rule
 from dmn_train.study.collect import Collection
 from dmn_train.study.figures import draw_bars, draw_fractions
 from dmn_train.study.markdown import Places, to_markdown
-from dmn_train.study.scoring import Oracle, Score
-from dmn_train.study.sections import PlacedStudy
-from dmn_train.study.summary import curves, protocol_tables
-from dmn_train.study.table import Result
+from dmn_train.study.placed import PlacedStudy
+from dmn_train.study.result import Result
+from dmn_train.study.score import Oracle, Score
+from dmn_train.study.tables import curves, protocol_tables
 
 Load = Callable[..., PlacedStudy]
 PLACES = Places("studies/tiny.toml", "runs/tiny", "docs/results")
@@ -40,7 +40,7 @@ def collection() -> Collection:
         *(result("A", "strong", 0, 40), result("A", "strong", 1, 50), result("A", "other", 1, 70)),
         *(result("B", "strong", 0, 30), result("B", "strong", 0, 60, fraction=0.5)),
     )
-    return Collection(results, 4, 14)
+    return Collection(results, 4, 14, frozenset({"A"}))
 
 
 def written(placed: PlacedStudy, collection: Collection) -> str:
@@ -52,7 +52,7 @@ def test_tables_hold_mean_spread_difference_oracle_and_published(study: Load, co
     lines = written(study(), collection).splitlines()
     assert lines[0] == "# A tiny study"
     assert "4 of 14 planned runs are finished. One line a run: [tiny.csv](tiny.csv)." in lines
-    at = lines.index("## A: all slices")
+    at = lines.index("## A (transductive): all slices")
     assert lines[at + 2] == (
         "| method | fg IoU | 95 % | mean of slices | minus `strong` | 95 % | seeds 0, 1 "
         "| by held_out | by solidity | by entropy | oracle (not allowed) | published |"
@@ -68,9 +68,30 @@ def test_tables_hold_mean_spread_difference_oracle_and_published(study: Load, co
     assert "Published: Somebody, elsewhere." in lines
 
 
+def test_a_second_arm_stands_beside_the_baseline(study: Load, collection: Collection) -> None:
+    placed = study(('baseline = "strong"', 'baseline = "strong"\nbeside = "other"'))
+    lines = written(placed, collection).splitlines()
+    at = lines.index("## A (transductive): all slices")
+    assert lines[at + 2].startswith(
+        "| method | fg IoU | 95 % | mean of slices "
+        "| minus `strong` | 95 % | minus `other` | 95 % | seeds 0, 1 |"
+    )
+    assert lines[at + 4].startswith(
+        "| source only | 0.450 ± 0.071 (2) | 0.450 to 0.450 | 0.450 "
+        "| - | - | -0.200 (1) | -0.200 to -0.200 | 0.400, 0.500 |"
+    )
+    assert lines[at + 5].startswith(
+        "| something else | 0.700 (1) | 0.700 to 0.700 | 0.700 "
+        "| +0.200 (1) | +0.200 to +0.200 | - | - | -, 0.700 |"
+    )
+    at = lines.index("## B (inductive)")
+    assert lines[at + 5] == f"| something else |{' - |' * 7} -, - |{' - |' * 5}"
+    assert "Difference: to `strong` and to `other`, seed by seed" in "\n".join(lines)
+
+
 def test_what_is_missing_is_a_dash(study: Load, collection: Collection) -> None:
     lines = written(study(), collection).splitlines()
-    at = lines.index("## B")
+    at = lines.index("## B (inductive)")
     assert lines[at + 5] == "| something else | - | - | - | - | - | -, - | - | - | - | - | - |"
     empty = written(study(), Collection((), 0, 14))
     assert "0 of 14 planned runs are finished." in empty
@@ -88,6 +109,7 @@ def test_fine_tuning_stands_by_fraction_and_arm(study: Load, collection: Collect
 
 def test_a_reader_sees_the_commands_and_the_keys(study: Load, collection: Collection) -> None:
     text = written(study(), collection)
+    assert "| run | command | steps | seconds of the last stretch | device |" in text
     assert "dmn study studies/tiny.toml -o runs/tiny --report-to docs/results --report-only" in text
     assert "| A/other/seed1 | `dmn train A/other/seed1.toml` | 6 | 61 | a CPU | `0123456789ab` |" in text
     assert "# arm other, starts from strong\n[method]\nhistogram_matching = 0.5\n" in text

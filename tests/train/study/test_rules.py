@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dmn_runtime.errors import RunError
+from dmn_train.measure import as_curves
 from dmn_train.select import Measured
 from dmn_train.study.rules import iou_by_rule, read_measured
-from dmn_train.study.scoring import Score
+from dmn_train.study.score import Score
 
 CURVES = """step,name,value
 100,loss,0.5
@@ -53,3 +55,28 @@ def test_a_rule_that_was_not_measured_is_left_out(run: Path) -> None:
 
 def test_curves_are_read_by_step(run: Path) -> None:
     assert read_measured(run / "curves.csv")[200] == Measured(0.8, 0.94, 0.95, 0.2)
+
+
+def test_curves_are_named_as_a_run_names_them(run: Path) -> None:
+    names = set(as_curves(Measured(0.8, 0.94, 0.95, 0.2)))
+    assert names == {line.split(",")[1] for line in CURVES.splitlines()[1:]} - {"loss"}
+
+
+def test_without_snapshots_no_curves_are_read(tmp_path: Path) -> None:
+    assert iou_by_rule(tmp_path, scored()) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"curves\.csv cannot be read"),
+        ("step,name,value\n100,loss,0.5\n100,held_out", r"curves\.csv is damaged \(line 3 is not step,name"),
+        ("step,name,value\nx,held_out_iou,0.5\n", "line 2"),
+        ("step,name,value\n100,held_out_iou,high\n", "line 2"),
+    ],
+)
+def test_missing_or_damaged_curves_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
+    if text is not None:
+        (tmp_path / "curves.csv").write_text(text)
+    with pytest.raises(RunError, match=said):
+        iou_by_rule(tmp_path, scored(100))

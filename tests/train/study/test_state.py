@@ -12,8 +12,8 @@ from dmn_train.loop import train
 from dmn_train.recipe import PlacedRecipe, Recipe, parse_recipe
 from dmn_train.run import RUN_JSON, STARTED_JSON
 from dmn_train.study.job import Job
+from dmn_train.study.placed import PlacedStudy
 from dmn_train.study.plan import plan_study
-from dmn_train.study.sections import PlacedStudy
 from dmn_train.study.state import State, check_start, first_difference, state_of, states_of
 
 Load = Callable[..., PlacedStudy]
@@ -52,6 +52,25 @@ def test_one_that_was_started_over_other_copies_of_the_data_is_begun_anew(jobs: 
         lambda recipe: recipe["data"]["source"].update(image=f"/elsewhere/{here}/image.tif"),
     )
     assert state_of(job) is State.FOREIGN
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "said"),
+    [
+        ("log", "every", "unfinished run whose log.every was 9 and is 1: change it back to go on"),
+        ("loop", "checkpoint_every", "loop.checkpoint_every was 9 and is 2"),
+        (None, "description", 'description was 9 and is ""'),
+    ],
+)
+def test_an_unfinished_run_keeps_its_checkpoint_if_only_idle_keys_differ(
+    jobs: dict[str, Job], section: str | None, key: str, said: str
+) -> None:
+    job = jobs["A/other/seed0"]
+    value: Any = 9 if section else "9"
+    change = lambda recipe: (recipe[section] if section else recipe).update({key: value})  # noqa: E731
+    leave(job, STARTED_JSON, change)
+    with pytest.raises(RunError, match=said.replace('was 9 and is "', 'was "9" and is "')):
+        state_of(job)
 
 
 def test_a_run_of_another_recipe_is_refused_by_name_and_key(jobs: dict[str, Job]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dmn_runtime.cli import main
-from dmn_train.study.sections import PlacedStudy
+from dmn_train.study.placed import PlacedStudy
 
 Load = Callable[..., PlacedStudy]
 

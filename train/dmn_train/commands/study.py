@@ -13,11 +13,11 @@ from dmn_runtime.errors import UsageError
 from dmn_train.study.collect import collect
 from dmn_train.study.execute import End, Told, execute
 from dmn_train.study.job import Job
+from dmn_train.study.placed import PlacedStudy, load_study
 from dmn_train.study.plan import plan_study
 from dmn_train.study.report import write_report
-from dmn_train.study.scoring import TestVolume
-from dmn_train.study.sections import PlacedStudy, load_study
 from dmn_train.study.state import State, states_of
+from dmn_train.study.test_volume import TestVolume
 
 
 def command(

@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmn_train.run import load_run
+from dmn_train.recipe import PlacedRecipe
+from dmn_train.run import Run, load_run
 from dmn_train.study.execute import training_words
 from dmn_train.study.job import Job
+from dmn_train.study.overlap import targets_of
+from dmn_train.study.result import Result
 from dmn_train.study.rules import iou_by_rule
-from dmn_train.study.scoring import TestVolume, ensure_score
+from dmn_train.study.same_data import check_same_data
+from dmn_train.study.score_file import ensure_score
 from dmn_train.study.state import State
-from dmn_train.study.table import Result
+from dmn_train.study.test_volume import TestVolume
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,13 @@ class Collection:
         results: one a finished run and protocol that tests it, in the plan's order.
         finished: how many runs are finished.
         planned: how many runs the study has.
+        transductive: protocols of which a run adapts to a part, unlabelled, of what is tested.
     """
 
     results: tuple[Result, ...]
     finished: int
     planned: int
+    transductive: frozenset[str] = frozenset()
 
 
 def collect(
@@ -39,16 +45,30 @@ def collect(
         output: the study's folder as the user called it.
 
     Raises:
-        DmnError: a run or a test volume is not as it must be.
+        DmnError: a run or a test volume is not as it must be, or runs saw different data by one name.
     """
-    finished = [job for job in jobs if states[job.id] is State.FINISHED]
+    finished = {job.id: (job, load_run(job.folder)) for job in jobs if states[job.id] is State.FINISHED}
+    check_same_data(finished)
     results = tuple(
-        _result(job, protocol, tests[protocol], output) for job in finished for protocol in job.protocols
+        _result(job, run, protocol, tests[protocol], output)
+        for job, run in finished.values()
+        for protocol in job.protocols
     )
-    return Collection(results, len(finished), len(jobs))
+    recipes = [(job, job.placed) for job in jobs if job.placed]
+    recipes += [(job, run.placed) for job, run in finished.values() if job.placed is None]
+    return Collection(results, len(finished), len(jobs), _transductive(recipes, tests))
 
 
-def _result(job: Job, protocol: str, test: TestVolume, output: Path) -> Result:
+def _transductive(recipes: list[tuple[Job, PlacedRecipe]], tests: dict[str, TestVolume]) -> frozenset[str]:
+    return frozenset(
+        protocol
+        for job, placed in recipes
+        for protocol in job.protocols
+        if any(target.overlaps(tests[protocol].part) for target in targets_of(placed))
+    )
+
+
+def _result(job: Job, run: Run, protocol: str, test: TestVolume, output: Path) -> Result:
     score = ensure_score(job.folder, protocol, test)
     return Result(
         protocol=protocol,
@@ -57,7 +77,7 @@ def _result(job: Job, protocol: str, test: TestVolume, output: Path) -> Result:
         seed=job.seed,
         score=score,
         by_rule=iou_by_rule(job.folder, score),
-        facts=load_run(job.folder).facts,
+        facts=run.facts,
         run=job.id,
         folder=job.folder,
         command=command_of(job, output),

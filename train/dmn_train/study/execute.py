@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,11 +24,14 @@ from dmn_runtime.machine import logical_cores
 from dmn_train.files import write_text
 from dmn_train.run import load_run
 from dmn_train.study.job import Job
-from dmn_train.study.scoring import TestVolume, ensure_score
+from dmn_train.study.score_file import ensure_score
 from dmn_train.study.state import State, check_start
+from dmn_train.study.test_volume import TestVolume
 from dmn_train.study.toml import to_toml
 
 LAST_LINES = 5
+THREADS = "OMP_NUM_THREADS"  # torch and what it calls take as many
+DEVICES = "CUDA_VISIBLE_DEVICES"
 STOP_S = 60.0  # how long a stopped training may take to write its checkpoint
 
 
@@ -71,13 +76,15 @@ def execute(
         jobs: in an order in which each comes after those it depends on.
         states: of every job, by id.
         tests: the test volume of every protocol.
-        at_once: how many jobs at a time; the CPU cores are shared out among them, CUDA devices go round.
+        at_once: how many jobs at a time; the CPU cores are shared out among them unless OMP_NUM_THREADS is
+            set, and a job has the CUDA device that the fewest others have.
         tell: called when a job has ended, from this thread.
 
     Raises:
         KeyboardInterrupt: stopped; trainings under way have left a checkpoint.
     """
-    torch.set_num_threads(_threads(at_once))
+    if THREADS not in os.environ:
+        torch.set_num_threads(_threads(at_once))
     crew = _Crew(states, tests, at_once)
     ends: dict[str, End] = {}
     waiting, running = list(jobs), dict[Future[str], Job]()
@@ -120,6 +127,40 @@ def _threads(at_once: int) -> int:
     return max(1, logical_cores() // at_once)
 
 
+class Device(NamedTuple):
+    """A CUDA device: its place among those that are visible, and its name in CUDA_VISIBLE_DEVICES."""
+
+    place: int
+    name: str
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Make it what this thread's "cuda" means."""
+        return torch.cuda.device(self.place) if self.place < torch.cuda.device_count() else nullcontext()
+
+
+class Devices:
+    """CUDA devices lent out so that none idles while two jobs share another; for several threads."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._jobs = {Device(place, name): 0 for place, name in enumerate(names)}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lend(self) -> Iterator[Device | None]:
+        """Lend the device that the fewest jobs have, None where there is none, for as long as it is used."""
+        if not self._jobs:
+            yield None
+            return
+        with self._lock:
+            device = min(self._jobs, key=lambda one: self._jobs[one])
+            self._jobs[device] += 1
+        try:
+            yield device
+        finally:
+            with self._lock:
+                self._jobs[device] -= 1
+
+
 class _Crew:
     """Those who carry jobs out, in threads; knows the processes that are under way."""
 
@@ -127,8 +168,7 @@ class _Crew:
         self.states = states
         self.tests = tests
         self.threads = _threads(at_once)
-        self.devices = cuda_devices()
-        self.started = 0
+        self.devices = Devices(cuda_devices())
         self.stopping = False
         self.processes: set[subprocess.Popen[bytes]] = set()
         self.lock = threading.Lock()
@@ -141,35 +181,39 @@ class _Crew:
         """
         begin_s = time.monotonic()
         trained = self.states[job.id] is not State.FINISHED
-        if trained:
-            self._train(job)
-        check_start(job)
-        for protocol in job.protocols:
-            ensure_score(job.folder, protocol, self.tests[protocol])
+        with self.devices.lend() as device:
+            if trained:
+                self._train(job, device)
+            check_start(job)
+            with device.current() if device else nullcontext():
+                for protocol in job.protocols:
+                    ensure_score(job.folder, protocol, self.tests[protocol], self._check)
         return f"{time.monotonic() - begin_s:.0f} s" if trained else "was finished"
 
-    def _train(self, job: Job) -> None:
+    def _check(self) -> None:
+        if self.stopping:
+            raise RunError("stopped")
+
+    def _train(self, job: Job, device: Device | None) -> None:
         if job.recipe is None:
             load_run(job.folder)  # says what is wrong with a run that the study takes as it is
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         write_text(job.recipe_file, to_toml(job.recipe or {}))
         command = [sys.executable, "-m", "dmn_runtime", *training_words(job, self.states[job.id])]
         with job.log_file.open("wb") as log:
-            process = self._start(command, log.fileno())
+            process = self._start(command, log.fileno(), device)
             status = process.wait()
         with self.lock:
             self.processes.discard(process)
         if status != 0:
             raise RunError(f"{job.id}: training ended with status {status}: {_last_words(job.log_file)}")
 
-    def _start(self, command: list[str], log: int) -> "subprocess.Popen[bytes]":
+    def _start(self, command: list[str], log: int, device: Device | None) -> "subprocess.Popen[bytes]":
         with self.lock:
-            if self.stopping:
-                raise RunError("stopped")
-            environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
-            if len(self.devices) > 1:
-                environment["CUDA_VISIBLE_DEVICES"] = self.devices[self.started % len(self.devices)]
-            self.started += 1
+            self._check()
+            environment = {THREADS: str(self.threads), **os.environ}
+            if device is not None:
+                environment[DEVICES] = device.name
             # In a session of its own, Ctrl-C does not reach it twice: the second would cost the checkpoint.
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and words
                 command, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -206,7 +250,7 @@ def training_words(job: Job, state: State) -> list[str]:
 
 def cuda_devices() -> list[str]:
     """Return the names by which CUDA_VISIBLE_DEVICES calls the devices that are visible."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    given = os.environ.get(DEVICES, "")
     named = [name.strip() for name in given.split(",") if name.strip()]
     return named or [str(index) for index in range(torch.cuda.device_count())]
 

@@ -18,8 +18,9 @@ from dmn_runtime.tiles import grey_threshold
 from dmn_runtime.volume.base import Voxels
 from dmn_train.files import write_whole
 from dmn_train.run import load_run
-from dmn_train.study.scoring import THRESHOLD, TestVolume, predict
-from dmn_train.study.summary import Curve, ProtocolTable
+from dmn_train.study.predict import predict
+from dmn_train.study.tables import Curve, ProtocolTable
+from dmn_train.study.test_volume import TestVolume
 from dmn_train.validate import PREDICTION_COLOUR, TRUTH_COLOUR, outline
 
 DOTS_PER_INCH = 110
@@ -118,7 +119,7 @@ def draw_overlays(test: TestVolume, runs: dict[str, Path], path: Path) -> None:
         for axes, (words, folder) in zip(panels, runs.items(), strict=False):
             run = load_run(folder)
             ((_, probability),) = predict(run, run.network(), test, [z])
-            axes.imshow(_outlined(grey, truth, probability[part] >= grey_threshold(THRESHOLD)))
+            axes.imshow(_outlined(grey, truth, probability[part] >= grey_threshold(run.threshold)))
             axes.set_title(f"{words}, slice {z}")
         _save(figure, path)
 

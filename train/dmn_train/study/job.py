@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dmn_train.recipe import PlacedRecipe, parse_recipe
+
 
 @dataclass(frozen=True)
 class Job:
@@ -28,6 +30,13 @@ class Job:
     recipe: dict[str, Any] | None
     folder: Path
     depends_on: tuple[str, ...]
+
+    @property
+    def placed(self) -> PlacedRecipe | None:
+        """The recipe, checked, and the folder that its paths start from; None for a run taken as it is."""
+        if self.recipe is None:
+            return None
+        return PlacedRecipe(parse_recipe(self.recipe, self.id), self.folder.parent)
 
     @property
     def recipe_file(self) -> Path:

@@ -4,21 +4,24 @@ from dataclasses import dataclass
 
 from dmn_runtime.bootstrap import Interval
 from dmn_train.study.collect import Collection
+from dmn_train.study.placed import PlacedStudy
 from dmn_train.study.rules import RULES
-from dmn_train.study.sections import PlacedStudy, Study
-from dmn_train.study.summary import Curve, ProtocolTable
-from dmn_train.study.table import RESAMPLES, Spread, Summary
+from dmn_train.study.sections import Study
+from dmn_train.study.summary import RESAMPLES, Spread, Summary
+from dmn_train.study.tables import Curve, ProtocolTable
 from dmn_train.study.toml import to_toml
+from dmn_train.validate import THRESHOLD
 
 NOTHING = "-"
 _READING = f"""\
-Foreground IoU over all voxels that count, probability 0.5 and above, no post-processing: mean ± standard
-deviation over seeds (number of seeds). Interval: 95 % of {RESAMPLES} bootstrap means over seeds, slices
-drawn with replacement, the same draws for every seed and method. Difference: to `{{baseline}}`, seed by
-seed on the same draws. By held_out, solidity, entropy: had that rule chosen among the run's snapshots, not
-the last step; no label of the target is read (docs/selection.md). Oracle: the best of each run's snapshots
-and its kept weights **by the test labels**; nobody without labels can have it, so it is no result, and
-stands here to show what the choice of weights costs."""
+Foreground IoU over all voxels that count, probability of the run's threshold ({THRESHOLD} after `dmn train`)
+and above, no post-processing: mean ± standard deviation over seeds (number of seeds). Interval: 95 % of
+{RESAMPLES} bootstrap means over seeds, slices drawn with replacement, the same draws for every seed and
+method. Difference: to {{others}}, seed by seed on the same draws. By held_out, solidity, entropy: had that
+rule chosen among the run's snapshots, not the last step; no label of the target is read (docs/selection.md).
+Oracle: the best of each run's snapshots and its kept weights **by the test labels**; nobody without labels
+can have it, so it is no result, and stands here to show what the choice of weights costs. Transductive: some
+method adapts, without labels, to a part of what is tested; inductive: none does."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ def to_markdown(
         study.intro.strip(),
         f"{collection.finished} of {collection.planned} planned runs are finished. "
         f"One line a run: [{study.name}.csv]({study.name}.csv).",
-        _READING.format(baseline=study.baseline),
+        _READING.format(others=" and to ".join(f"`{name}`" for name in study.compared_with)),
         _image("foreground IoU by method", figures.get("bars")),
-        *(_protocol(table, study) for table in tables),
+        *(_protocol(table, study, table.protocol.name in collection.transductive) for table in tables),
         _fine_tuning(fine, study, figures.get("fractions")),
         _made(placed, collection, places),
         study.footnote.strip(),
@@ -68,14 +71,16 @@ def _image(words: str, name: str | None) -> str:
     return f"![{words}]({name})" if name else ""
 
 
-def _protocol(table: ProtocolTable, study: Study) -> str:
+def _protocol(table: ProtocolTable, study: Study, transductive: bool) -> str:
     protocol = table.protocol
-    heading = f"## {protocol.name}" + (f": {protocol.words}" if protocol.words else "")
-    names = ["method", "fg IoU", "95 %", "mean of slices", f"minus `{study.baseline}`", "95 %"]
+    heading = f"## {protocol.name} ({'transductive' if transductive else 'inductive'})"
+    heading += f": {protocol.words}" if protocol.words else ""
+    names = ["method", "fg IoU", "95 %", "mean of slices"]
+    names += [name for other in study.compared_with for name in (f"minus `{other}`", "95 %")]
     rows = [
         [
             line.arm.words,
-            *_cells(line.summary),
+            *_cells(line.summary, study.compared_with),
             _by_seed(line.summary, study),
             *(_spread(line.summary.by_rule.get(rule) if line.summary else None) for rule in RULES),
             _spread(line.summary.oracle if line.summary else None),
@@ -91,16 +96,17 @@ def _protocol(table: ProtocolTable, study: Study) -> str:
     return "\n\n".join(parts)
 
 
-def _cells(summary: Summary | None) -> list[str]:
+def _cells(summary: Summary | None, compared_with: tuple[str, ...]) -> list[str]:
     if summary is None:
-        return [NOTHING] * 5
-    return [
-        _spread(summary.volume),
-        _bounds(summary.low_high),
-        f"{summary.slices.mean:.3f}",
-        _spread(summary.difference, signed=True),
-        _bounds(summary.difference_low_high, signed=True),
-    ]
+        return [NOTHING] * (3 + 2 * len(compared_with))
+    cells = [_spread(summary.volume), _bounds(summary.low_high), f"{summary.slices.mean:.3f}"]
+    for other in compared_with:
+        minus = summary.minus.get(other)
+        cells += [
+            _spread(minus.volume if minus else None, signed=True),
+            _bounds(minus.low_high if minus else None, signed=True),
+        ]
+    return cells
 
 
 def _spread(spread: Spread | None, *, signed: bool = False) -> str:
@@ -190,7 +196,9 @@ def _runs(collection: Collection) -> str:
         ]
         for run, result in runs.items()
     ]
-    return _table(["run", "command", "steps", "seconds", "device", "weights sha256"], rows)
+    return _table(
+        ["run", "command", "steps", "seconds of the last stretch", "device", "weights sha256"], rows
+    )
 
 
 def _code(text: str, language: str = "") -> str:

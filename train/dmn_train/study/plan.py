@@ -1,4 +1,4 @@
-"""From a study to its jobs: a pure function, nothing is read and nothing is written.
+"""From a study to its jobs: no volume and no run is read, and nothing is written.
 
     arm, not shared    base recipe + protocol.set + arm.set             PROTOCOL/ARM/seedN
     arm, shared        base recipe + arm.set                            shared/ARM/seedN
@@ -13,11 +13,14 @@ import os
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from types import ModuleType
 
 from dmn_runtime.errors import RecipeError
 from dmn_train.recipe import parse_recipe
 from dmn_train.study.job import Job
-from dmn_train.study.sections import SHARED, ArmSection, FinetuneSection, PlacedStudy, ProtocolSection, Table
+from dmn_train.study.overlap import labelled_part, part_under_test
+from dmn_train.study.placed import PlacedStudy
+from dmn_train.study.sections import SHARED, ArmSection, FinetuneSection, ProtocolSection, Table
 
 VOLUME_KEYS = ("image", "mask", "valid")
 
@@ -30,7 +33,8 @@ def plan_study(placed: PlacedStudy, output: Path) -> tuple[Job, ...]:
         output: folder of the study's runs.
 
     Raises:
-        RecipeError: a recipe that the study makes is wrong, or arms start from each other.
+        RecipeError: a recipe that the study makes is wrong, arms start from each other, or labels of the
+            part that is tested are trained on.
     """
     study, planner = placed.study, _Planner(placed, output.resolve())
     arms = _in_order_of_dependence(placed)
@@ -125,7 +129,18 @@ class _Planner:
         recipe = lay_over(recipe, self._moved(section.set_, self.placed.folder))
         recipe = lay_over(recipe, {"data": {"source": {"fraction": fraction}}})
         job_id = f"{protocol.name}/{arm.name}-f{fraction:g}/seed{seed}"
-        return self._finished(job_id, (protocol.name,), arm, fraction, seed, recipe, arm, protocol)
+        job = self._finished(job_id, (protocol.name,), arm, fraction, seed, recipe, arm, protocol)
+        self._check_labels(job, protocol)
+        return job
+
+    def _check_labels(self, job: Job, protocol: ProtocolSection) -> None:
+        """Refuse training on labels that the protocol tests on."""
+        labelled = labelled_part(job.placed) if job.placed else None
+        if labelled is not None and labelled.overlaps(part_under_test(protocol.test, self.placed.folder)):
+            raise RecipeError(
+                f"{self.placed.path}: {job.id} has labels of the part of {protocol.test.image} that "
+                f"{protocol.name} tests on: give finetune.set.data.source other slices or columns"
+            )
 
     def _finished(
         self,
@@ -146,8 +161,13 @@ class _Planner:
         if start is not None:
             recipe = lay_over(recipe, {"init": {"run": str(self._folder(start, own, seed))}})
             depends = (self._id(start, own, seed),)
-        recipe = _with_paths(recipe, lambda path: os.path.relpath(path, folder.parent))
+        recipe = _with_paths(recipe, lambda path: relative(path, folder.parent))
         parsed = parse_recipe(recipe, f"{self.placed.path}: {job_id}")
+        if parsed.loop.devices > 1:
+            raise RecipeError(
+                f"{self.placed.path}: {job_id}: loop.devices is {parsed.loop.devices}, but a study trains "
+                "every run on one device: set it to 1"
+            )
         if own is None and parsed.data.target:
             raise RecipeError(
                 f"{self.placed.path}: {job_id} is shared, but its base recipe has a data.target"
@@ -174,6 +194,18 @@ class _Planner:
     @staticmethod
     def _moved(table: Table, folder: Path) -> Table:
         return _with_paths(table, lambda path: os.path.normpath(folder / path))
+
+
+def relative(path: str, start: Path, system: ModuleType = os.path) -> str:
+    """Return a path as it is from `start`, or as it was where no way leads there: to another drive.
+
+    `system` is the module of path names, ntpath on Windows.
+    """
+    try:
+        found: str = system.relpath(path, start)
+    except ValueError:
+        return path
+    return found
 
 
 def lay_over(table: Table, upper: Table) -> Table:

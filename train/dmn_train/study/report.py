@@ -6,10 +6,10 @@ from dmn_train.files import translate_write_errors, write_text
 from dmn_train.study.collect import Collection, shown
 from dmn_train.study.figures import draw_bars, draw_fractions, draw_overlays
 from dmn_train.study.markdown import Places, to_markdown
-from dmn_train.study.scoring import TestVolume
-from dmn_train.study.sections import PlacedStudy
-from dmn_train.study.summary import Curve, ProtocolTable, curves, protocol_tables
-from dmn_train.study.table import row_of, to_csv
+from dmn_train.study.placed import PlacedStudy
+from dmn_train.study.rows import row_of, to_csv
+from dmn_train.study.tables import Curve, ProtocolTable, curves, protocol_tables
+from dmn_train.study.test_volume import TestVolume
 
 
 def write_report(

@@ -1,15 +1,9 @@
 """The tables of a study file (docs/study.md lists the keys)."""
 
-import json
-import tomllib
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, field_validator, model_validator
 
-from dmn_runtime.errors import RecipeError
 from dmn_train.recipe import FILE_NAME
 from dmn_train.sections import Index, Nanometres, Section, SliceRange
 
@@ -143,6 +137,7 @@ class Study(_Named):
         footnote: Markdown at its end.
         recipe: path of the base recipe.
         baseline: the arm that the others are compared with.
+        beside: a second arm that they are compared with, if any.
         seeds: one run of everything for each.
         protocol: the protocols.
         arm: the arms.
@@ -154,6 +149,7 @@ class Study(_Named):
     footnote: str = ""
     recipe: str
     baseline: str
+    beside: str | None = None
     seeds: Annotated[tuple[Index, ...], Field(min_length=1)]
     protocol: Annotated[tuple[ProtocolSection, ...], Field(min_length=1)]
     arm: Annotated[tuple[ArmSection, ...], Field(min_length=1)]
@@ -178,6 +174,9 @@ class Study(_Named):
         if SHARED in protocols:
             raise ValueError(f"protocol {SHARED} has the name of what all protocols share: choose another")
         self._known("baseline", [self.baseline], arms)
+        self._known("beside", [self.beside] if self.beside else [], arms)
+        if self.beside == self.baseline:
+            raise ValueError(f"beside is {self.beside}, the baseline: name another arm, or remove it")
         for arm in self.arm:
             self._known(f"arm {arm.name}: init", [arm.init] if arm.init else [], arms)
             self._known(f"arm {arm.name}: protocols", arm.protocols or (), protocols)
@@ -194,6 +193,11 @@ class Study(_Named):
             if name not in known:
                 raise ValueError(f"{key} names {name}, known are {', '.join(known)}")
 
+    @property
+    def compared_with(self) -> tuple[str, ...]:
+        """The arms that each other arm is compared with, by name."""
+        return (self.baseline,) if self.beside is None else (self.baseline, self.beside)
+
     def arm_named(self, name: str) -> ArmSection:
         """Return an arm."""
         return next(arm for arm in self.arm if arm.name == name)
@@ -205,74 +209,3 @@ class Study(_Named):
     def arms_of(self, protocol: ProtocolSection) -> list[ArmSection]:
         """Return the arms that take part in a protocol, in the study's order."""
         return [arm for arm in self.arm if arm.protocols is None or protocol.name in arm.protocols]
-
-
-@dataclass(frozen=True)
-class PlacedStudy:
-    """A study, the file it stands in, and its base recipe as the TOML has it.
-
-    Attributes:
-        study: the study.
-        path: of the study file; its paths start from the file's folder.
-        base: the base recipe's keys and values.
-    """
-
-    study: Study
-    path: Path
-    base: Table
-
-    @property
-    def folder(self) -> Path:
-        """The folder that the study's paths start from."""
-        return self.path.resolve().parent
-
-    @property
-    def recipe_folder(self) -> Path:
-        """The folder that the base recipe's paths start from."""
-        return (self.folder / self.study.recipe).resolve().parent
-
-
-def load_study(path: Path) -> PlacedStudy:
-    """Read a study file and its base recipe.
-
-    Raises:
-        RecipeError: a file cannot be read, is not TOML, or a key or value is wrong.
-    """
-    study = parse_study(_read_toml(path), str(path))
-    return PlacedStudy(study, path, _read_toml(path.resolve().parent / study.recipe))
-
-
-def parse_study(values: Table, name: str) -> Study:
-    """Check the keys and values of a study; `name` is what messages call it.
-
-    Raises:
-        RecipeError: names the first wrong key by its dotted path.
-    """
-    try:
-        return Study.model_validate_json(json.dumps(values, default=str))
-    except ValidationError as error:
-        raise RecipeError(f"{name}: {_sentence(error.errors()[0])}") from error
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"unknown key {key}: docs/study.md lists the keys"
-        case "missing":
-            return f"{key} is missing, add it"
-        case "value_error":
-            return f"{key}: {message}" if key else message
-        case _:
-            return f"{key} is {json.dumps(detail['input'])}, wanted {message}"
-
-
-def _read_toml(path: Path) -> Table:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8 text"
-        raise RecipeError(f"{path} cannot be read ({reason}): name a TOML file") from error

@@ -22,7 +22,7 @@ class State(Enum):
 
     ABSENT = "absent"
     UNFINISHED = "unfinished"
-    FOREIGN = "unfinished, started elsewhere"
+    FOREIGN = "unfinished, started over other copies of the data"
     FINISHED = "finished"
 
 
@@ -30,15 +30,16 @@ def state_of(job: Job) -> State:
     """Look at a job's folder.
 
     Raises:
-        RunError: it holds a run of another recipe, or a damaged one.
+        RunError: it holds a run of another recipe, or a damaged one, or an unfinished one of which no more
+            differs than `IDLE_KEYS`.
     """
     finished = (job.folder / RUN_JSON).is_file()
     if not finished and not (job.folder / STARTED_JSON).is_file():
         return State.ABSENT
-    if job.recipe is None:
+    planned = job.placed
+    if planned is None:
         return State.FINISHED if finished else State.UNFINISHED
     recorded = load_run(job.folder).placed if finished else _started(job)
-    planned = PlacedRecipe(parse_recipe(job.recipe, job.id), job.folder.parent)
     if (difference := first_difference(recorded, planned)) is not None:
         raise RunError(
             f"{job.folder} holds a run of another recipe than the study has now ({difference}): "
@@ -46,6 +47,12 @@ def state_of(job: Job) -> State:
         )
     if finished:
         return State.FINISHED
+    # Such a run cannot be resumed under the planned recipe, and nobody asked to drop its checkpoint.
+    if (idle := _difference(_shortened(recorded), _shortened(planned), "")) is not None:
+        raise RunError(
+            f"{job.folder} holds an unfinished run whose {idle}: change it back to go on from its "
+            "checkpoint, or move the folder away to begin anew"
+        )
     return State.UNFINISHED if recorded.recipe == planned.recipe else State.FOREIGN
 
 
@@ -89,12 +96,18 @@ def first_difference(recorded: PlacedRecipe, planned: PlacedRecipe) -> str | Non
 
 
 def _essence(placed: PlacedRecipe) -> dict[str, Any]:
-    values = placed.recipe.as_json()
+    values = _shortened(placed)
     for *path, last in IDLE_KEYS:
         table = values
         for key in path:
             table = table[key]
         table.pop(last, None)
+    return values
+
+
+def _shortened(placed: PlacedRecipe) -> dict[str, Any]:
+    """Return a recipe with the last parts of its paths alone."""
+    values = placed.recipe.as_json()
     for section in (values["data"]["source"], *values["data"]["target"], values["init"] or {}):
         for key, parts in KEPT_PARTS.items():
             if isinstance(section.get(key), str):

@@ -1,75 +1,128 @@
-"""The numbers of a study in the shape of its report: for each protocol a line an arm, and the curve."""
+"""What is made of scores over seeds: mean, spread, interval, and differences of arms.
 
+Intervals are percentile bootstraps over slices (`dmn_runtime.bootstrap`). All seeds, and both arms of a
+difference, are scored on the same resamples, so that what slices have in common cancels in a difference.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dmn_train.study.collect import Collection
-from dmn_train.study.scoring import Score
-from dmn_train.study.sections import ArmSection, ProtocolSection, Study
-from dmn_train.study.table import Summary, summarise
+import numpy as np
+from numpy.typing import NDArray
+
+from dmn_runtime.bootstrap import Interval, interval
+from dmn_runtime.metrics import iou
+from dmn_train.select import Rule
+from dmn_train.study.rules import RULES
+from dmn_train.study.score import Score
+
+RESAMPLES = 1000
+BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
-class ArmLine:
-    """An arm in a protocol; `summary` is None while no run is there, `published` where there is no figure."""
+class Spread:
+    """Numbers of several seeds: mean, sample standard deviation (None for one), and each, by seed."""
 
-    arm: ArmSection
-    summary: Summary | None
-    published: float | None
+    mean: float
+    sd: float | None
+    by_seed: dict[int, float]
+
+    @property
+    def n(self) -> int:
+        """How many."""
+        return len(self.by_seed)
+
+
+def spread(by_seed: dict[int, float]) -> Spread:
+    """Return mean and spread of at least one number."""
+    values = np.array(list(by_seed.values()))
+    return Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, by_seed)
 
 
 @dataclass(frozen=True)
-class ProtocolTable:
-    """A protocol with a line for each arm that takes part."""
+class Difference:
+    """An arm minus another one, seed by seed.
 
-    protocol: ProtocolSection
-    lines: tuple[ArmLine, ...]
+    Attributes:
+        volume: foreground IoU minus the other's of the same seed.
+        low_high: 95 % interval of its mean, slices resampled for both arms alike.
+    """
+
+    volume: Spread
+    low_high: Interval | None
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Fine-tuning of one arm: a summary (None while no run is there) for each fraction, 0 the arm itself."""
+class Summary:
+    """An arm in a protocol over its seeds.
 
-    arm: ArmSection
-    by_fraction: dict[float, Summary | None]
+    Attributes:
+        volume: foreground IoU over all voxels.
+        low_high: 95 % interval of its mean over seeds, slices resampled.
+        slices: mean IoU of single slices.
+        by_rule: volume IoU had another rule chosen the weights; a rule is there if it chose in every run.
+        oracle: best weights by the test labels; None unless every run kept snapshots.
+        minus: differences to other arms by their names; one is there if some seed has both.
+    """
 
-
-def protocol_tables(study: Study, collection: Collection) -> tuple[ProtocolTable, ...]:
-    """Return the table of every protocol."""
-    return tuple(_table(study, collection, protocol) for protocol in study.protocol)
-
-
-def _table(study: Study, collection: Collection, protocol: ProtocolSection) -> ProtocolTable:
-    baseline = _scores(collection, protocol.name, study.baseline, None)
-    lines = []
-    for arm in study.arms_of(protocol):
-        found = _scores(collection, protocol.name, arm.name, None)
-        other = None if arm.name == study.baseline else baseline
-        rules = {
-            r.seed: r.by_rule
-            for r in collection.results
-            if (r.protocol, r.arm, r.fraction) == (protocol.name, arm.name, None)
-        }
-        summary = summarise(found, other, rules) if found else None
-        lines.append(ArmLine(arm, summary, protocol.published.get(arm.name)))
-    return ProtocolTable(protocol, tuple(lines))
+    volume: Spread
+    low_high: Interval | None
+    slices: Spread
+    by_rule: Mapping[Rule, Spread]
+    oracle: Spread | None
+    minus: Mapping[str, Difference]
 
 
-def curves(study: Study, collection: Collection) -> tuple[Curve, ...]:
-    """Return the fine-tuning curve of every arm that has one."""
-    section = study.finetune
-    if section is None:
-        return ()
+def summarise(
+    of_arm: dict[int, Score],
+    others: Mapping[str, Mapping[int, Score]],
+    by_rule: Mapping[int, Mapping[Rule, float]] | None = None,
+) -> Summary:
+    """Summarise an arm's scores by seed.
 
-    def at(arm: str, fraction: float) -> Summary | None:
-        found = _scores(collection, section.protocol, arm, fraction or None)
-        return summarise(found, None) if found else None
-
-    return tuple(
-        Curve(study.arm_named(arm), {fraction: at(arm, fraction) for fraction in (0.0, *section.fractions)})
-        for arm in section.arms
+    Args:
+        of_arm: at least one score, all of the same slices.
+        others: scores of the same slices by seed, of each arm that it is compared with.
+        by_rule: of each seed, `Result.by_rule`.
+    """
+    chosen = by_rule or {}
+    rules = {rule: {seed: chosen[seed][rule] for seed in chosen if rule in chosen[seed]} for rule in RULES}
+    volume = {seed: _volume(score) for seed, score in of_arm.items()}
+    differences = {name: _difference(of_arm, of_other) for name, of_other in others.items()}
+    oracles = {seed: score.oracle.iou for seed, score in of_arm.items() if score.oracle is not None}
+    return Summary(
+        volume=spread(volume),
+        low_high=_interval([s.per_slice for s in of_arm.values()], lambda ious: ious.mean(axis=1)),
+        slices=spread({seed: float(iou(score.per_slice).mean()) for seed, score in of_arm.items()}),
+        by_rule={rule: spread(found) for rule, found in rules.items() if len(found) == len(of_arm)},
+        oracle=spread(oracles) if len(oracles) == len(of_arm) else None,
+        minus={name: found for name, found in differences.items() if found is not None},
     )
 
 
-def _scores(collection: Collection, protocol: str, arm: str, fraction: float | None) -> dict[int, Score]:
-    wanted = (protocol, arm, fraction)
-    return {r.seed: r.score for r in collection.results if (r.protocol, r.arm, r.fraction) == wanted}
+def _difference(of_arm: Mapping[int, Score], of_other: Mapping[int, Score]) -> Difference | None:
+    both = [seed for seed in of_arm if seed in of_other]
+    if not both:
+        return None
+    pairs = [score.per_slice for seed in both for score in (of_arm[seed], of_other[seed])]
+    return Difference(
+        spread({seed: _volume(of_arm[seed]) - _volume(of_other[seed]) for seed in both}),
+        _interval(pairs, lambda ious: ious[:, 0::2].mean(axis=1) - ious[:, 1::2].mean(axis=1)),
+    )
+
+
+def _volume(score: Score) -> float:
+    return float(iou(score.per_slice.sum(axis=0)))
+
+
+def _interval(
+    counts: list[NDArray[np.int64]], mean: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> Interval | None:
+    """Return the interval of a number made of the IoUs (resamples, len(counts)) of the same resamples."""
+    side_by_side = np.concatenate(counts, axis=1)
+
+    def score(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return mean(iou(sums.reshape(len(sums), len(counts), 4)))
+
+    return interval(side_by_side, score, RESAMPLES, BOOTSTRAP_SEED)

@@ -1,17 +1,15 @@
-"""Numbers of a study against hand values."""
+"""Rows of the CSV against hand values."""
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dmn_train.study.scoring import Oracle, Score
-from dmn_train.study.table import Result, row_of, summarise, to_csv
-
-Make = Callable[..., Result]
+from dmn_train.study.result import Result
+from dmn_train.study.rows import row_of, to_csv
+from dmn_train.study.score import Oracle, Score
 
 
 def score(*slices: tuple[int, int, int, int], oracle: float | None = None) -> Score:
@@ -53,37 +51,3 @@ def test_undefined_numbers_are_empty_cells() -> None:
     rules = ["held_out_rule_iou", "solidity_rule_iou", "entropy_rule_iou"]
     interval = ["iou_low", "iou_high", "slice_iou_sd"]
     assert empty == ["fraction", *interval, "precision", *rules, "oracle_iou", "command"]
-
-
-def test_an_arm_is_summarised_over_seeds_and_paired_with_the_baseline() -> None:
-    arm = {0: score((6, 2, 2, 0), (6, 2, 2, 0)), 1: score((8, 1, 1, 0), (8, 1, 1, 0)), 5: score((1, 1, 0, 0))}
-    base = {0: score((4, 4, 2, 0), (5, 3, 2, 0)), 1: score((5, 5, 0, 0), (5, 5, 0, 0))}
-    del arm[5]
-    found = summarise(arm, base)
-    assert found.volume.by_seed == {0: pytest.approx(0.6), 1: pytest.approx(0.8)}
-    assert found.volume.mean == pytest.approx(0.7)
-    assert found.volume.sd == pytest.approx(0.2 / 2**0.5)
-    assert found.slices.mean == pytest.approx(0.7)
-    assert found.low_high == pytest.approx((0.7, 0.7))  # both slices of a run are alike
-    assert found.difference is not None
-    assert found.difference.by_seed == {0: pytest.approx(0.6 - 9 / 20), 1: pytest.approx(0.3)}
-    # Slices twice the first: 0.6 - 0.4; twice the second: 0.6 - 0.5; the other seed adds 0.3.
-    assert found.difference_low_high == pytest.approx((0.2, 0.25))
-    assert found.oracle is None
-
-
-def test_only_seeds_of_both_arms_are_paired_and_the_baseline_has_no_difference() -> None:
-    arm = {0: score((6, 2, 2, 0)), 1: score((8, 1, 1, 0))}
-    found = summarise(arm, {1: score((5, 5, 0, 0))})
-    assert found.difference is not None
-    assert (found.difference.n, found.difference.sd) == (1, None)
-    assert summarise(arm, None).difference is None
-    assert summarise(arm, {7: score((5, 5, 0, 0))}).difference is None
-
-
-def test_an_oracle_wants_snapshots_of_every_run() -> None:
-    with_snapshots = {0: score((6, 2, 2, 0), oracle=0.7), 1: score((8, 1, 1, 0), oracle=0.9)}
-    found = summarise(with_snapshots, None).oracle
-    assert found is not None
-    assert found.mean == pytest.approx(0.8)
-    assert summarise({**with_snapshots, 2: score((8, 1, 1, 0))}, None).oracle is None

@@ -1,0 +1,59 @@
+"""Whether what a run looks at reaches into the part of a volume that a protocol tests on."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmn_train.recipe import PlacedRecipe
+from dmn_train.sections import SliceRange
+from dmn_train.study.sections import TestSection
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a volume.
+
+    Attributes:
+        path: of the volume, from the working directory or absolute.
+        slices: [first, one past the last] on the z axis; None is all.
+        columns: likewise on the x axis, raw px.
+    """
+
+    path: str
+    slices: SliceRange | None = None
+    columns: SliceRange | None = None
+
+    def overlaps(self, other: "Part") -> bool:
+        """Tell whether both have a voxel in common; copies of a file are files of their own."""
+        return (
+            _file(self.path) == _file(other.path)
+            and _meet(self.slices, other.slices)
+            and _meet(self.columns, other.columns)
+        )
+
+
+def _file(path: str) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _meet(one: SliceRange | None, other: SliceRange | None) -> bool:
+    return one is None or other is None or (one[0] < other[1] and other[0] < one[1])
+
+
+def targets_of(placed: PlacedRecipe) -> list[Part]:
+    """Return the unlabelled parts that a recipe adapts to."""
+    return [
+        Part(placed.locate(target.image), target.slices, target.columns)
+        for target in placed.recipe.data.target
+    ]
+
+
+def labelled_part(placed: PlacedRecipe) -> Part | None:
+    """Return the part that a recipe has labels of; None for phantoms."""
+    source = placed.recipe.data.source
+    return Part(placed.locate(source.image), source.slices, source.columns) if source.image else None
+
+
+def part_under_test(section: TestSection, folder: Path) -> Part:
+    """Return the part that a protocol tests on; `folder` is where the study's paths start."""
+    return Part(str(folder / section.image), section.slices, section.columns)
