@@ -18,13 +18,19 @@ from safetensors.torch import load_file
 
 from dmn_runtime.errors import RunError
 from dmn_train import finish, watch
+from dmn_train.data import draw_batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.loop import Progress, train
+from dmn_train.methods.base import Objective
+from dmn_train.methods.table import make_method
+from dmn_train.networks.unet import UNet
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
+from dmn_train.schedule import learning_rate
 from dmn_train.sections import MethodName
 from dmn_train.select import Measured
 from dmn_train.snapshots import snapshot_steps
+from dmn_train.stacks import load_material
 
 Placed = Callable[..., PlacedRecipe]
 TARGET = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]")
@@ -320,29 +326,102 @@ def test_the_iou_that_is_told_is_that_of_the_weights_that_are_kept(placed: Place
     assert load_run(tmp_path / "run").facts["held_out_iou"] == outcome.iou
 
 
-@pytest.mark.usefixtures("target")
-def test_two_devices_train_one_run(folder: Path) -> None:
-    """Two processes on the CPU: one folder, one summary, both domains' statistics, discriminators and all."""
-    settings = (
-        *TARGET,
-        "method.name=dann",
-        "loop.devices=2",
-        "loop.crop_px=16",
-        "loop.batch=2",
-        "loop.validate_every=1",
-        "select.rule=entropy",
-        "select.patience=1",
+TWO_DEVICES = (
+    *TARGET,
+    "method.name=dann",
+    "method.dann.ramp=false",
+    "loop.devices=2",
+    "loop.crop_px=16",
+    "loop.batch=2",
+    "loop.validate_every=1",
+    "optimiser.ema_decay=0.0",
+    "select.rule=entropy",
+    "select.patience=1",
+)
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dmn_train.loop import train
+from dmn_train.recipe import load_recipe
+
+def die(told):
+    if told.done == 2:
+        os.killpg(0, signal.SIGKILL)
+
+train(load_recipe(Path("recipe.toml"), tuple(sys.argv[1:])), Path("killed"), tell=die)
+"""
+
+
+def in_processes(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process group of its own, with one thread a process."""
+    return subprocess.run(
+        (sys.executable, *command),
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-    sets = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "dmn_runtime", "train", "recipe.toml", "-o", "run", *sets]
-    threads = {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, **threads}, capture_output=True, text=True, timeout=300
-    )
+
+
+def on_two_devices(folder: Path, run: str, *words: str) -> str:
+    """Return what `dmn train` prints on two devices."""
+    sets = [word for setting in TWO_DEVICES for word in ("--set", setting)]
+    done = in_processes(folder, "-m", "dmn_runtime", "train", "recipe.toml", "-o", run, *sets, *words)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 2
+    return done.stdout
+
+
+def trained_by_hand(placed: PlacedRecipe, steps: int, ranks: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Return the weights after `steps` steps along the mean gradient of the batches of `ranks`."""
+    recipe, material = placed.recipe, load_material(placed)
+    section = recipe.optimiser
+    torch.manual_seed(recipe.loop.seed)
+    network = DomainNetwork(UNet(recipe.network.spec), two_domains=True)
+    objective = Objective(network, make_method(recipe)).train()
+    adam = torch.optim.AdamW(objective.parameters(), weight_decay=section.weight_decay)
+    for step in range(steps):
+        batches = [draw_batch(material, recipe, step, rank) for rank in ranks]
+        losses = [objective(batch, step / recipe.loop.steps)["loss"] for batch in batches]
+        adam.zero_grad()
+        torch.stack(losses).mean().backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), section.clip_norm)
+        adam.param_groups[0]["lr"] = learning_rate(
+            step,
+            peak=section.lr,
+            steps=recipe.loop.steps,
+            warmup_steps=section.warmup_steps,
+            schedule=section.schedule,
+        )
+        adam.step()
+    return {name: weight.detach() for name, weight in network.network.named_parameters()}
+
+
+def farthest(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    """Return the largest difference of two networks in a weight; `two` may hold statistics beside them."""
+    return max(float((weight - two[name]).abs().max()) for name, weight in one.items())
+
+
+@pytest.mark.usefixtures("target")
+def test_two_devices_train_one_run(folder: Path, placed: Placed) -> None:
+    """Two processes on the CPU: one folder, one summary, and every step along the mean of both gradients."""
+    assert len(on_two_devices(folder, "run").splitlines()) == 2
     run = load_run(folder / "run")
     assert run.facts["devices"] == 2
     assert run.network()(torch.zeros(1, 1, 16, 16)).isfinite().all()
     steps = [step for step, _ in curve(folder / "run", "loss")]
     assert steps == list(range(1, run.facts["steps"] + 1))
+
+    recipe, selected = placed(*TWO_DEVICES), run.facts["selected_step"]
+    assert selected > 1
+    both, alone = (trained_by_hand(recipe, selected, ranks) for ranks in ((0, 1), (0,)))
+    assert farthest(both, weights(folder / "run")) < 1e-4 < 1e-2 < farthest(both, alone)
+
+    (folder / "killed.py").write_text(KILLED)
+    assert in_processes(folder, "killed.py", *TWO_DEVICES).returncode == -signal.SIGKILL
+    on_two_devices(folder, "killed", "--resume")
+    resumed = load_run(folder / "killed").facts
+    assert (resumed["resumed_at"], resumed["selected_step"]) == (1, selected)
+    assert same(folder / "run", folder / "killed")
+    assert (folder / "run" / "curves.csv").read_text() == (folder / "killed" / "curves.csv").read_text()
