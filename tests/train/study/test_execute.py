@@ -82,14 +82,15 @@ def test_a_training_has_its_device_and_its_share_of_the_cores_unless_the_user_se
 
 def test_a_stopped_study_does_not_wait_for_scores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     job = Job("A/x/seed0", ("A",), "x", None, 0, None, tmp_path / "seed0", ())
-    scoring = threading.Event()
+    scoring, scored = threading.Event(), list[str]()
 
     def score(folder: Path, protocol: str, test: object, check: Callable[[], None]) -> None:
         del folder, protocol, test
         scoring.set()
-        while True:  # a volume without end
+        for _ in range(500):  # a volume that takes its time
             check()
             time.sleep(0.01)
+        scored.append("to the end")
 
     def interrupted(*_: object, **__: object) -> None:
         assert scoring.wait(PATIENCE_S)
@@ -100,6 +101,7 @@ def test_a_stopped_study_does_not_wait_for_scores(monkeypatch: pytest.MonkeyPatc
     tests: Any = {"A": None}
     with pytest.raises(KeyboardInterrupt):
         execute((job,), {job.id: State.FINISHED}, tests, at_once=1, tell=lambda _: None)
+    assert scored == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
