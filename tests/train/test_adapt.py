@@ -24,10 +24,10 @@ from dmn_train.given import Given
 from dmn_train.hardware import make_fabric
 from dmn_train.learner import Learner, make_learner, take_step
 from dmn_train.loop import train
+from dmn_train.material import load_material
 from dmn_train.methods.table import make_method
 from dmn_train.recipe import PlacedRecipe, parse_recipe
 from dmn_train.run import load_run
-from dmn_train.stacks import load_material
 from dmn_train.start import Start
 from dmn_train.validate import THRESHOLD, validation_iou
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from dmn_train.data import cut_window, draw_batch
+from dmn_train.material import load_material
 from dmn_train.recipe import PlacedRecipe
-from dmn_train.stacks import load_material
 
 Placed = Callable[..., PlacedRecipe]
 STILL = ("augment.flip=false", "augment.warp=0.0", "augment.elastic=0.0", "augment.strength=0.0")

@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-import dmn_train.stacks
+import dmn_train.grey
 from dmn_runtime.errors import RecipeError
 from dmn_train.data import Batch, draw_batch
 from dmn_train.loop import train
+from dmn_train.material import load_material
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
 from dmn_train.sections import MethodName, TargetSection
-from dmn_train.stacks import TargetStack, load_material
+from dmn_train.stacks import TargetStack
 
 Placed = Callable[..., PlacedRecipe]
 METHODS = get_args(MethodName)
@@ -92,13 +93,13 @@ def test_only_the_files_that_the_recipe_names_are_opened(
     lay_out(folder, target)
     recipe = placed(*TARGET, *SHORT, f"method.name={method}", f"select.rule={rule}")
     asked: list[str] = []
-    open_volume = dmn_train.stacks.open_volume
+    open_volume = dmn_train.grey.open_volume
 
     def spy(path: str, **keys: Any) -> Any:
         asked.append(path)
         return open_volume(path, **keys)
 
-    monkeypatch.setattr(dmn_train.stacks, "open_volume", spy)
+    monkeypatch.setattr(dmn_train.grey, "open_volume", spy)
     opened = []
     try:
         train(recipe, folder / "run")

@@ -21,6 +21,7 @@ from dmn_train import finish, watch
 from dmn_train.data import draw_batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.loop import Progress, train
+from dmn_train.material import load_material
 from dmn_train.methods.base import Objective
 from dmn_train.methods.table import make_method
 from dmn_train.networks.unet import UNet
@@ -30,7 +31,6 @@ from dmn_train.schedule import learning_rate
 from dmn_train.sections import MethodName
 from dmn_train.select import Measured
 from dmn_train.snapshots import snapshot_steps
-from dmn_train.stacks import load_material
 
 Placed = Callable[..., PlacedRecipe]
 TARGET = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]")

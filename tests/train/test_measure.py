@@ -14,11 +14,12 @@ from dmn_train import measure as module
 from dmn_train.domains import DomainNetwork
 from dmn_train.hardware import make_fabric
 from dmn_train.label_free import LEAST_OBJECT_PX, mean_entropy, mean_solidity
+from dmn_train.material import Material, load_material
 from dmn_train.measure import as_curves, measure, source_solidity
 from dmn_train.networks.unet import UNet
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.select import Measured
-from dmn_train.stacks import Material, TargetStack, load_material
+from dmn_train.stacks import TargetStack
 from dmn_train.validate import THRESHOLD, predict_slice, validation_iou
 
 Placed = Callable[..., PlacedRecipe]

@@ -13,8 +13,9 @@ from dmn_runtime.evaluation import read_mask
 from dmn_runtime.metrics import NEGATIVE, POSITIVE
 from dmn_runtime.normalise import IntensityMap, histogram
 from dmn_runtime.volume.open import open_volume
+from dmn_train.grey import read_whole
+from dmn_train.material import load_material, pooled_quantiles
 from dmn_train.recipe import PlacedRecipe, load_recipe, parse_recipe
-from dmn_train.stacks import load_material, pooled_quantiles, read_whole
 
 Placed = Callable[..., PlacedRecipe]
 

@@ -86,9 +86,7 @@ def test_fine_tuning_leaves_the_run_that_it_starts_from_alone(placed: Placed, fi
 
 
 def test_another_network_grid_or_normalisation_is_refused(placed: Placed, first: Path) -> None:
-    sentence = (
-        r"init\.run first has network NetworkSpec\(base=2.* wants NetworkSpec\(base=3.*: start"
-    )
+    sentence = r"init\.run first has network NetworkSpec\(base=2.* wants NetworkSpec\(base=3.*: start"
     with pytest.raises(RecipeError, match=sentence):
         find_start(placed(FROM_FIRST, "network.base=3"))
     with pytest.raises(RecipeError, match=r"has working_voxel_nm 10\.0 and the recipe wants 20\.0: start"):
@@ -156,7 +154,7 @@ def test_an_adapted_run_tuned_on_few_labels_of_the_target_reads_only_those(
         "validate.slices=[5,6]",
     )
     train(placed(*tune), folder / "one")
-    from dmn_train.stacks import load_material
+    from dmn_train.material import load_material
 
     (stack,) = load_material(placed(*tune)).train
     picked = stack.slices.tolist()

@@ -13,8 +13,10 @@ from dmn_runtime.geometry import Triple
 from dmn_runtime.normalise import spread
 from dmn_runtime.plan import reflect
 from dmn_train.augment import change_intensity, draw_warp, window_px
+from dmn_train.mask import FOREGROUND, UNLABELLED
+from dmn_train.material import Material, source_input
 from dmn_train.recipe import PlacedRecipe, Recipe
-from dmn_train.stacks import FOREGROUND, UNLABELLED, Material, Stack, TargetStack, source_input
+from dmn_train.stacks import Stack, TargetStack
 
 ANCHOR_REACH = 0.25  # how far, in crops, an anchored crop's centre lies from its foreground voxel at most
 TARGET_STREAM = 1  # the target's crops have random numbers of their own

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
+from dmn_train.material import Material
 from dmn_train.recipe import PlacedRecipe, Recipe
-from dmn_train.stacks import Material
 from dmn_train.start import Start
 
 

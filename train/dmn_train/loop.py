@@ -17,12 +17,12 @@ from dmn_train.given import Given
 from dmn_train.hardware import make_fabric
 from dmn_train.interrupt import deferred_interrupts
 from dmn_train.learner import Learner, kept_network, make_learner, take_step
+from dmn_train.material import load_material
 from dmn_train.measure import source_solidity
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import CHECKPOINT, CURVES
 from dmn_train.select import Measured, Selector, score
 from dmn_train.snapshots import prune
-from dmn_train.stacks import load_material
 from dmn_train.start import find_start
 from dmn_train.watch import keep_snapshot, watch
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from dmn_runtime.normalise import spread
 from dmn_train.domains import DomainNetwork
 from dmn_train.label_free import LEAST_OBJECT_PX, mean_entropy, mean_solidity, solidity_of_labels
+from dmn_train.mask import FOREGROUND
+from dmn_train.material import Material
 from dmn_train.recipe import Recipe
 from dmn_train.select import Measured
-from dmn_train.stacks import FOREGROUND, Material
 from dmn_train.validate import THRESHOLD, predict_slice, validation_iou
 
 CURVE_OF = {

@@ -13,8 +13,9 @@ from torch import nn
 from dmn_runtime.geometry import round_up
 from dmn_train.data import cut_window
 from dmn_train.files import translate_write_errors, write_whole
+from dmn_train.mask import FOREGROUND, UNLABELLED
 from dmn_train.networks.sizes import NetworkSpec
-from dmn_train.stacks import FOREGROUND, UNLABELLED, Stack, TargetStack
+from dmn_train.stacks import Stack, TargetStack
 
 THRESHOLD = 0.5
 MARGIN_PX = 64  # reflected border that keeps the zero padding of the convolutions away from the slice

@@ -6,10 +6,10 @@ from pathlib import Path
 from dmn_runtime.errors import OutputError, RunError, VolumeError
 from dmn_train.files import translate_write_errors, write_text
 from dmn_train.loop import train
+from dmn_train.material import load_material
 from dmn_train.run import RUN_JSON, STARTED_JSON, load_run
 from dmn_train.search.plan import Job, Plan
 from dmn_train.search.table import Result, as_csv, as_markdown, ranked
-from dmn_train.stacks import load_material
 
 CSV = "search.csv"
 MARKDOWN = "search.md"

@@ -7,7 +7,7 @@ from dmn_runtime.errors import UsageError
 from dmn_runtime.volume.open import open_volume
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.sections import PhantomSection, SliceRange
-from dmn_train.stacks import VALIDATION_SEED_STEP
+from dmn_train.source import VALIDATION_SEED_STEP
 
 LEAST_FOLDS = 2
 

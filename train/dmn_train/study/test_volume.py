@@ -13,7 +13,7 @@ from dmn_runtime.evaluation import read_mask
 from dmn_runtime.geometry import Region, Triple, whole
 from dmn_runtime.metrics import IGNORED
 from dmn_runtime.volume.open import open_volume
-from dmn_train.stacks import Grey
+from dmn_train.grey import Grey
 from dmn_train.study.overlap import Part, part_under_test
 from dmn_train.study.sections import TestSection
 

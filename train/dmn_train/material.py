@@ -1,0 +1,178 @@
+"""All that a run trains on: source, held-out part and target, normalised and on the working grid."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmn_runtime.contract import QUANTILE_PERCENTS, Domain, Normalisation
+from dmn_runtime.errors import VolumeError
+from dmn_runtime.geometry import Spacing, Triple
+from dmn_runtime.normalise import IntensityMap, fit_map
+from dmn_runtime.resample import resample_slices
+from dmn_train.grey import Grey, check_slices, columns_index, read_whole
+from dmn_train.mask import UNLABELLED
+from dmn_train.matching import matching_table
+from dmn_train.recipe import PlacedRecipe
+from dmn_train.sections import TargetSection
+from dmn_train.source import load_source
+from dmn_train.stacks import Stack, TargetStack, make_stack, split_stack
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a stack came from, for run.json.
+
+    Attributes:
+        role: "source" or "target".
+        name: the recipe's word for it.
+        fingerprint: of the image's content.
+        mask_fingerprint: of the mask's, None for an unlabelled volume.
+        shape: raw voxels, zyx.
+        voxel_nm: raw voxel size, zyx.
+        map: the intensity map on the raw grid.
+    """
+
+    role: str
+    name: str
+    fingerprint: str
+    mask_fingerprint: str | None
+    shape: Triple
+    voxel_nm: Spacing
+    map: IntensityMap
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a run trains on.
+
+    Attributes:
+        train: stacks that crops are drawn from.
+        held_out: stacks for the validation curve; may be empty.
+        target: unlabelled stacks of the target domain; may be empty.
+        origins: one for each raw volume.
+        domain: statistics for the drift alarm.
+        voxel_nm: of the training domain's raw data, zyx.
+    """
+
+    train: tuple[Stack, ...]
+    held_out: tuple[Stack, ...]
+    target: tuple[TargetStack, ...]
+    origins: tuple[Origin, ...]
+    domain: Domain
+    voxel_nm: Spacing
+
+
+@dataclass(frozen=True)
+class _Measured:
+    image: Grey
+    counts: NDArray[np.int64]
+    map: IntensityMap
+
+
+def load_material(placed: PlacedRecipe) -> Material:
+    """Open, check, normalise and resample everything that a recipe names.
+
+    Raises:
+        VolumeError: a file cannot be read, or image and mask do not fit each other.
+        RecipeError: the voxel size is neither in the recipe nor in the file, or a range is off.
+    """
+    recipe = placed.recipe
+    rule = recipe.normalisation.rule
+    raws = load_source(placed)
+    sources = [_measured(raw.image, rule) for raw in raws]
+    targets = [_measured(_target(placed, section), rule) for section in recipe.data.target]
+
+    train: list[Stack] = []
+    held_out: list[Stack] = []
+    for raw, source in zip(raws, sources, strict=True):
+        matched = tuple(t.map.apply(matching_table(source.counts, t.counts)) for t in targets)
+        stack = make_stack(raw, source.map, matched, recipe.working_voxel_nm)
+        mine, kept = split_stack(stack, raw.train, recipe)
+        train += mine
+        held_out += kept
+    if not any(len(stack.foreground) for stack in train):
+        used = recipe.data.source
+        words = "check mask and slices"
+        if used.fraction < 1.0:
+            words = (
+                f'{used.fraction:g} of its labelled slices were picked: take more, or set pick to "balanced"'
+            )
+        raise VolumeError(f"{raws[0].image.name} has no foreground to train on: {words}")
+
+    origins = [_origin("source", s, raw.mask_fingerprint) for s, raw in zip(sources, raws, strict=True)]
+    origins += [_origin("target", t, None) for t in targets]
+    quantiles = pooled_quantiles([(m.counts, m.map) for m in [*sources, *targets]], QUANTILE_PERCENTS)
+    domain = Domain(quantiles, _foreground_share(train))
+    return Material(
+        train=tuple(train),
+        held_out=tuple(held_out),
+        target=tuple(_target_stack(t, recipe.working_voxel_nm) for t in targets),
+        origins=tuple(origins),
+        domain=domain,
+        voxel_nm=raws[0].image.voxel_nm,
+    )
+
+
+def source_input(placed: PlacedRecipe, most: int) -> tuple[list[Stack], list[str]]:
+    """Return at most `most` of the source's stacks, held-out slices included, and their fingerprints.
+
+    Raises:
+        VolumeError, RecipeError: as `load_material`.
+    """
+    recipe = placed.recipe
+    raws = load_source(placed, most)
+    measured = [_measured(raw.image, recipe.normalisation.rule) for raw in raws]
+    stacks = [
+        make_stack(raw, m.map, (), recipe.working_voxel_nm) for raw, m in zip(raws, measured, strict=True)
+    ]
+    return stacks, [raw.image.fingerprint for raw in raws]
+
+
+def pooled_quantiles(
+    volumes: Iterable[tuple[NDArray[np.int64], IntensityMap]], percents: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Return quantiles of the unclipped normalised intensity of several volumes, each of the same weight."""
+    values, weights = [], []
+    for counts, intensity in volumes:
+        unclipped = IntensityMap(intensity.low, intensity.high, np.inf)
+        values.append(unclipped.apply(np.arange(len(counts))).astype(np.float64))
+        weights.append(counts / counts.sum())
+    value, weight = np.concatenate(values), np.concatenate(weights)
+    order = np.argsort(value, kind="stable")
+    cumulated = np.cumsum(weight[order])
+    positions = np.searchsorted(cumulated, np.array(percents) / 100.0 * cumulated[-1] - 1e-12)
+    return tuple(float(v) for v in value[order][positions])
+
+
+def _measured(image: Grey, rule: Normalisation) -> _Measured:
+    counts = image.counts()
+    return _Measured(image, counts, fit_map(counts, rule, image.name))
+
+
+def _origin(role: str, measured: _Measured, mask_fingerprint: str | None) -> Origin:
+    image = measured.image
+    return Origin(
+        role, image.name, image.fingerprint, mask_fingerprint, image.shape, image.voxel_nm, measured.map
+    )
+
+
+def _target(placed: PlacedRecipe, target: TargetSection) -> Grey:
+    image = read_whole(placed, target.image, target.voxel_nm)
+    first, stop = check_slices(
+        target.slices or (0, image.shape[0]), image.name, image.shape[0], "data.target.slices"
+    )
+    columns = columns_index(target.columns, image, "data.target.columns")
+    return replace(image, voxels=image.voxels[columns][first:stop])
+
+
+def _target_stack(measured: _Measured, working_nm: float | None) -> TargetStack:
+    image = measured.image
+    grey = resample_slices(image.voxels, image.voxel_nm, working_nm)
+    return TargetStack(image.name, grey, measured.map.table(image.voxels.dtype))
+
+
+def _foreground_share(stacks: list[Stack]) -> float:
+    labelled = sum(int((stack.mask != UNLABELLED).sum()) for stack in stacks)
+    return sum(len(stack.foreground) for stack in stacks) / labelled
