@@ -158,3 +158,21 @@ def test_every_batch_norm_has_statistics_of_the_source(network: DomainNetwork) -
     for norm, kept in zip(norms, network.source_statistics, strict=True):
         for name in KEPT:
             assert getattr(norm, name).data_ptr() != getattr(kept, name).data_ptr()
+
+
+def test_both_domains_are_normalised_apart_or_as_one_batch(network: DomainNetwork) -> None:
+    shared = DomainNetwork(copy.deepcopy(network.network), two_domains=False).train()
+    apart = copy.deepcopy(network)
+    source, target = network.both_features(SOURCE, TARGET)
+    assert torch.equal(source.logits, apart.source_features(SOURCE).logits)
+    assert torch.equal(target.logits, apart.target_features(TARGET).logits)
+
+    source, target = shared.both_features(SOURCE, TARGET)
+    together = copy.deepcopy(apart.network).train().forward_features(torch.cat([SOURCE, TARGET]))
+    assert torch.equal(torch.cat([source.logits, target.logits]), together.logits)
+    for level, (one, two) in enumerate(zip(source.encoder, target.encoder, strict=True)):
+        assert torch.equal(torch.cat([one, two]), together.encoder[level])
+    for level, (one, two) in enumerate(zip(source.decoder, target.decoder, strict=True)):
+        assert torch.equal(torch.cat([one, two]), together.decoder[level])
+    assert len(shared.source_statistics) == 0
+    assert first_norm(shared).num_batches_tracked.item() == 1

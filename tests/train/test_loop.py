@@ -287,6 +287,16 @@ def test_patience_ends_a_run_early_and_a_resumed_one_alike(
 
 
 @pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("method", ["mmd", "coral", "dann", "ynet"])
+def test_shared_statistics_train_and_differ_from_own(placed: Placed, tmp_path: Path, method: str) -> None:
+    for statistics in ("own", "shared"):
+        keys = (*SELECTS, "loop.steps=2", f"method.name={method}", f"method.statistics={statistics}")
+        train(placed(*keys), tmp_path / statistics)
+    assert not same(tmp_path / "own", tmp_path / "shared")
+    assert weights(tmp_path / "own").keys() == weights(tmp_path / "shared").keys()
+
+
+@pytest.mark.usefixtures("target")
 def test_a_run_that_is_killed_while_it_is_closed_can_be_resumed(
     placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

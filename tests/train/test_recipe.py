@@ -91,6 +91,11 @@ def test_a_named_network_takes_context_slices() -> None:
             0.5,
             "r: method.histogram_matching needs data.target: name the volume, or change that key",
         ),
+        (
+            "method.statistics",
+            "shared",
+            'r: method: method source_only has no shared statistics: set statistics to "own"',
+        ),
         ("augment.warp", 1.5, "r: augment.warp is 1.5, wanted less than or equal to 1"),
         ("name", "a b", "r: name: 'a b' names no file, wanted letters, digits, dots, dashes and underscores"),
         *(

@@ -23,7 +23,7 @@ class DomainNetwork(nn.Module):
     Attributes:
         network: as the domain sees it that the network is meant for; this is what is exported.
         source_statistics: the source's running statistics, one module a BatchNorm; empty where the network
-            is trained on the source alone and `network` holds them.
+            is trained on the source alone, or both domains share the statistics that `network` holds.
     """
 
     def __init__(self, network: UNet, *, two_domains: bool) -> None:
@@ -41,6 +41,16 @@ class DomainNetwork(nn.Module):
         """Return logits and features of source images, nchw."""
         with self.as_source():
             return self.network.forward_features(image)
+
+    def both_features(self, source: Tensor, target: Tensor) -> tuple[Features, Features]:
+        """Return logits and features of source and of target images, nchw.
+
+        Each domain is normalised by itself; without statistics of its own for the source, both are one batch.
+        """
+        if self.source_statistics:
+            return self.source_features(source), self.target_features(target)
+        together = self.network.forward_features(torch.cat([source, target]))
+        return _part(together, slice(None, len(source))), _part(together, slice(len(source), None))
 
     def target_features(self, image: Tensor) -> Features:
         """Return logits and features of target images, nchw."""
@@ -73,6 +83,12 @@ def deployed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the state of the network that is exported out of that of a `DomainNetwork`."""
     prefix = "network."
     return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+
+
+def _part(features: Features, images: slice) -> Features:
+    """Return the features of some images of a batch."""
+    encoder, decoder = (tuple(level[images] for level in of) for of in (features.encoder, features.decoder))
+    return Features(encoder, decoder, features.logits[images])
 
 
 class _Statistics(nn.Module):

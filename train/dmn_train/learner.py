@@ -41,7 +41,8 @@ def make_learner(given: Given) -> Learner:
     recipe = given.recipe
     torch.manual_seed(recipe.loop.seed)
     plain = UNet(recipe.network.spec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network = DomainNetwork(plain, two_domains=recipe.method.name != "source_only")
+    adapts = recipe.method.name != "source_only"
+    network = DomainNetwork(plain, two_domains=adapts and recipe.method.statistics == "own")
     given.start.load_into(network)
     average = copy.deepcopy(network).requires_grad_(False).to(given.fabric.device)
     objective = Objective(network, make_method(recipe))

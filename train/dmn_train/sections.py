@@ -250,11 +250,14 @@ class MethodSection(Section):
     Attributes:
         name: the method; all but source_only want a target.
         histogram_matching: share of the source's crops that are matched to the target's histogram.
+        statistics: own: BatchNorm normalises each domain by itself and the target's statistics are exported;
+            shared: both go through it as one batch, as in the 2018 code of Roels et al.
         mmd: options of method mmd, and so on.
     """
 
     name: MethodName = "source_only"
     histogram_matching: Share = 0.0
+    statistics: Literal["own", "shared"] = "own"
     mmd: MmdSection | None = None
     coral: CoralSection | None = None
     dann: DannSection | None = None
@@ -265,6 +268,8 @@ class MethodSection(Section):
         for name in OPTIONS:
             if name != self.name and getattr(self, name) is not None:
                 raise ValueError(f"[method.{name}] has no meaning for method {self.name}: remove it")
+        if self.statistics == "shared" and self.name not in OPTIONS:
+            raise ValueError(f'method {self.name} has no shared statistics: set statistics to "own"')
         if self.name in OPTIONS and getattr(self, self.name) is None:
             raise ValueError(f"[method.{self.name}] is missing, add it")
         return self

@@ -33,8 +33,7 @@ class Coral(Method):
 
     def losses(self, network: DomainNetwork, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return loss, the segmentation's terms and coral, the weighted sum over levels before the ramp."""
-        source = network.source_features(batch.image)
-        target = network.target_features(target_of(batch))
+        source, target = network.both_features(batch.image, target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         distance = terms["segmentation"].new_zeros(())
         for weight, one, two in aligned(self._weights, source, target):

@@ -47,8 +47,7 @@ class Dann(Method):
 
     def losses(self, network: DomainNetwork, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return loss, the segmentation's terms, domain (mean cross-entropy) and domain_accuracy."""
-        source = network.source_features(batch.image)
-        target = network.target_features(target_of(batch))
+        source, target = network.both_features(batch.image, target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         rise = ramp(self._section, progress)
         domain, right = terms["segmentation"].new_zeros(()), []

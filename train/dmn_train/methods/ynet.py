@@ -35,11 +35,11 @@ class Ynet(Method):
     def losses(self, network: DomainNetwork, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return loss, the segmentation's terms and the reconstructions'; `progress` plays no part."""
         del progress
-        image, target = batch.image, target_of(batch)
-        source = network.source_features(image)
+        image, other = batch.image, target_of(batch)
+        source, target = network.both_features(image, other)
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         source_error = self._error(source.encoder[-1], image)
-        target_error = self._error(network.target_features(target).encoder[-1], target)
+        target_error = self._error(target.encoder[-1], other)
         loss = (
             terms["segmentation"]
             + self._section.source_weight * source_error
