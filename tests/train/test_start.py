@@ -10,7 +10,7 @@ import tifffile
 import torch
 from safetensors.torch import load_file
 
-from dmn_runtime.errors import RecipeError, RunError
+from dmn_runtime.errors import OutputError, RecipeError, RunError
 from dmn_train.loop import Progress, train
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
@@ -165,3 +165,19 @@ def test_an_adapted_run_tuned_on_few_labels_of_the_target_reads_only_those(
     train(placed(*tune), folder / "two")
     one, two = (load_file(folder / name / "weights.safetensors") for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_what_the_start_was_trained_on_cannot_be_held_out(placed: Placed, first: Path) -> None:
+    """The recipe holds slice 5 out, and so did the run that it starts from."""
+    find_start(placed(FROM_FIRST, "validate.slices=[5, 6]"))
+    with pytest.raises(RecipeError, match=r"was trained on slices that validate\.slices now holds out"):
+        find_start(placed(FROM_FIRST, "validate.slices=[4, 6]"))
+    with pytest.raises(RecipeError, match="hold out slices that it held out as well"):
+        find_start(placed(FROM_FIRST, "validate.slices=[0, 1]"))
+
+
+def test_a_run_is_never_written_over_the_one_that_it_starts_from(placed: Placed, first: Path) -> None:
+    before = (first / "weights.safetensors").read_bytes()
+    with pytest.raises(OutputError, match="is the run that this one starts from, so it is kept"):
+        train(placed(FROM_FIRST), first, overwrite=True)
+    assert (first / "weights.safetensors").read_bytes() == before

@@ -35,6 +35,9 @@ def check_folder(folder: Path, placed: PlacedRecipe, *, resume: bool, overwrite:
         raise OutputError(f"{folder} is a file, wanted a folder for the run: choose another -o")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
+    init = placed.recipe.init
+    if init is not None and Path(placed.locate(init.run)).resolve() == folder.resolve():
+        raise OutputError(f"{folder} is the run that this one starts from, so it is kept: choose another -o")
     if not overwrite:
         raise OutputError(f"{folder} is not empty: choose another -o, or give --resume or --overwrite")
     if not (folder / RUN_JSON).is_file() and not (folder / STARTED_JSON).is_file():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dmn_runtime.errors import RecipeError
 from dmn_train.domains import DomainNetwork
-from dmn_train.recipe import PlacedRecipe
+from dmn_train.recipe import PlacedRecipe, Recipe
 from dmn_train.run import load_run
 
 
@@ -41,7 +41,8 @@ def find_start(placed: PlacedRecipe) -> Start:
 
     Raises:
         RunError: it is no finished run, or damaged.
-        RecipeError: its network, its working voxel size or its normalisation is another one.
+        RecipeError: its network, its working voxel size or its normalisation is another one, or it was
+            trained on what the recipe holds out.
     """
     recipe = placed.recipe
     if recipe.init is None:
@@ -57,5 +58,23 @@ def find_start(placed: PlacedRecipe) -> Start:
                 f"init.run {recipe.init.run} has {key} {found} and the recipe wants {wanted}: "
                 "start from a run that sees the same input with the same network"
             )
+    if _has_seen(recipe, run.placed.recipe):
+        raise RecipeError(
+            f"init.run {recipe.init.run} was trained on slices that validate.slices now holds out: "
+            "hold out slices that it held out as well"
+        )
     facts = {key: run.facts[key] for key in ("name", "method", "seed", "steps", "weights_sha256")}
     return Start(run.network().state_dict(), facts)
+
+
+def _has_seen(recipe: Recipe, of_start: Recipe) -> bool:
+    """Tell whether a start was trained on labels of slices that are now to judge what was learned."""
+    now, then = recipe.data.source, of_start.data.source
+    if recipe.validate_ is None or recipe.validate_.slices is None or now.image is None or then.image is None:
+        return False
+    if Path(now.image).parts[-2:] != Path(then.image).parts[-2:]:
+        return False
+    held_out = of_start.validate_.slices if of_start.validate_ else None
+    judging = range(*recipe.validate_.slices)
+    used, spared = range(*(then.slices or (0, judging.stop))), range(*(held_out or (0, 0)))
+    return any(z in used and z not in spared for z in judging)

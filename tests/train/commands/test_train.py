@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 import dmn_train.checkpoint
-import dmn_train.loop
+import dmn_train.finish
 from dmn_runtime.cli import main
 from dmn_runtime.errors import EXIT_USER_ERROR
 from dmn_train.run import load_run
@@ -49,7 +49,7 @@ def test_a_phantom_recipe_from_the_command_line(tmp_path: Path, capsys: pytest.C
     told = capsys.readouterr()
     first, last = told.out.splitlines()
     assert first.startswith(f"{run}: 8 steps in ")
-    assert "held-out fg IoU 0." in first
+    assert "held-out source fg IoU 0." in first
     assert last == f"next: dmn export {run} -o made-up.zip"
     assert [line.split()[1] for line in told.err.splitlines()] == ["4/8", "8/8"]
     facts = load_run(run).facts
@@ -86,7 +86,7 @@ def refuse_run_json(path: Path, *args: Any, **kwargs: Any) -> int:
     ("place", "name", "refusal", "file"),
     [
         (dmn_train.checkpoint, "save_file", refuse_tensors, "checkpoint.safetensors"),
-        (dmn_train.loop, "save_file", refuse_tensors, "weights.safetensors"),
+        (dmn_train.finish, "save_file", refuse_tensors, "weights.safetensors"),
         (Image.Image, "save", refuse_picture, "overlays/0-image-z0000.png"),
         (Path, "write_text", refuse_run_json, "run.json"),
     ],

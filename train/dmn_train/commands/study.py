@@ -15,6 +15,7 @@ from dmn_train.study.execute import End, Told, execute
 from dmn_train.study.job import Job
 from dmn_train.study.placed import PlacedStudy, load_study
 from dmn_train.study.plan import plan_study
+from dmn_train.study.present import check_present
 from dmn_train.study.report import write_report
 from dmn_train.study.state import State, states_of
 from dmn_train.study.test_volume import TestVolume
@@ -38,6 +39,8 @@ def command(
     placed = load_study(study)
     plan = plan_study(placed, output)
     states = states_of(plan)
+    if not report_only:
+        check_present(plan, states)
     if dry_run:
         _tell_plan(plan, states)
         return
@@ -61,6 +64,8 @@ def _tell_plan(plan: tuple[Job, ...], states: dict[str, State]) -> None:
 def _execute(
     plan: tuple[Job, ...], states: dict[str, State], tests: dict[str, TestVolume], at_once: int
 ) -> dict[str, End]:
+    for test in tests.values():
+        test.check()
     with _stoppable():
         return execute(plan, states, tests, at_once=at_once, tell=_tell)
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dmn_train.finish import Outcome
 from dmn_train.loop import Progress as Told
 from dmn_train.loop import train
-from dmn_train.recipe import PlacedRecipe, load_recipe
+from dmn_train.recipe import PlacedRecipe, Recipe, load_recipe
 
 
 def command(
@@ -28,6 +28,8 @@ def command(
     """Train a network from a recipe and write a run folder."""
     overrides = [*(set_ or []), *([] if seed is None else [f"loop.seed={seed}"])]
     placed = load_recipe(recipe, tuple(overrides))
+    if note := _unused_target(placed.recipe):
+        typer.echo(note, err=True)
     console = Console(stderr=True)
     if console.is_terminal:
         outcome = _with_bar(console, placed, output, resume=resume, overwrite=overwrite)
@@ -37,6 +39,14 @@ def command(
         )
     if outcome.leads:
         typer.echo(_summary(placed, output, outcome))
+
+
+def _unused_target(recipe: Recipe) -> str:
+    """Return a remark on a target that nothing is learned from; "" where there is none."""
+    used = recipe.method.name != "source_only" or recipe.method.histogram_matching > 0
+    if not recipe.data.target or used:
+        return ""
+    return "note: the target is measured, not adapted to: method.name is source_only (docs/adaptation.md)"
 
 
 def _with_bar(
@@ -56,7 +66,7 @@ def _with_bar(
         def tell(told: Told) -> None:
             nonlocal held_out
             if told.iou is not None:
-                held_out = f"  held-out IoU {told.iou:.3f}"
+                held_out = f"  held-out source IoU {told.iou:.3f}"
             bar.update(task, completed=told.done, values=f"loss {told.loss:.3f}{held_out}")
 
         return train(placed, output, resume=resume, overwrite=overwrite, tell=tell)
@@ -65,13 +75,13 @@ def _with_bar(
 def _line(told: Told, placed: PlacedRecipe) -> None:
     if told.iou is None and told.done % placed.recipe.log.every and told.done != told.steps:
         return
-    held_out = "" if told.iou is None else f"  held-out IoU {told.iou:.4f}"
+    held_out = "" if told.iou is None else f"  held-out source IoU {told.iou:.4f}"
     typer.echo(f"step {told.done}/{told.steps}  loss {told.loss:.4f}{held_out}", err=True)
     sys.stderr.flush()
 
 
 def _summary(placed: PlacedRecipe, output: Path, outcome: Outcome) -> str:
-    held_out = "" if outcome.iou is None else f", held-out fg IoU {outcome.iou:.4f}"
+    held_out = "" if outcome.iou is None else f", held-out source fg IoU {outcome.iou:.4f}"
     if outcome.selected != outcome.steps:
         held_out += f", weights of step {outcome.selected} kept"
     return (

@@ -2,8 +2,8 @@
 
     arm, not shared    base recipe + protocol.set + arm.set             PROTOCOL/ARM/seedN
     arm, shared        base recipe + arm.set                            shared/ARM/seedN
-    fine-tuning        base recipe + arm.set, its method, its target
-                       and its validate dropped, + finetune.set         PROTOCOL/ARM-fFRACTION/seedN
+    fine-tuning        base recipe + arm.set, its method, target,
+                       validate and select dropped, + finetune.set      PROTOCOL/ARM-fFRACTION/seedN
 
 Paths in the recipes of jobs start from the folder that the recipe is written to, so that a study that lies in
 the same place of another machine's copy of the project has the same recipes there.
@@ -126,6 +126,7 @@ class _Planner:
         recipe["method"] = {"name": "source_only"}
         recipe.get("data", {}).pop("target", None)
         recipe.pop("validate", None)  # it names slices of another volume
+        recipe.pop("select", None)  # it may look at what has just been dropped
         recipe = lay_over(recipe, self._moved(section.set_, self.placed.folder))
         recipe = lay_over(recipe, {"data": {"source": {"fraction": fraction}}})
         job_id = f"{protocol.name}/{arm.name}-f{fraction:g}/seed{seed}"

@@ -49,6 +49,10 @@ class TestVolume:
         counted: list[int] = np.flatnonzero((self.classes != IGNORED).any(axis=(1, 2))).tolist()
         return counted
 
+    def check(self) -> None:
+        """Read the volume and its labels now; raises what a first use would raise."""
+        _ = self._read
+
     @property
     def key(self) -> dict[str, Any]:
         """What a score depends on beside the weights."""
