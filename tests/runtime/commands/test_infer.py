@@ -264,7 +264,7 @@ def test_an_impatient_second_interrupt_leaves_a_run_that_can_be_resumed(
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "join", interrupted)
         assert infer(*words) == 130
-    assert len(interrupts) == 3
+    assert len(interrupts) >= 2  # a third one may find that all threads have ended
     assert infer(*words, "--resume") == 0
 
 
