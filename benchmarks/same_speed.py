@@ -47,7 +47,7 @@ def main() -> None:
             if turn:  # the first round warms up
                 seconds[name].append(perf_counter() - begun)
     base = seconds[next(iter(engines))]
-    print("| package | bytes | Mvoxel/s on the working grid, median | time over the first's, median (range) |")
+    print("| package | bytes | working Mvoxel/s, median | time over the first's, median (range) |")
     print("|---|---|---|---|")
     for path, (name, times) in zip(given.packages, seconds.items(), strict=True):
         ratios = [mine / theirs for mine, theirs in zip(times, base, strict=True)]
