@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": Command("dmn_runtime.commands.inspect", "say in plain words what a file holds"),
     "evaluate": Command("dmn_runtime.commands.evaluate", "compare a prediction with a mask"),
     "doctor": Command("dmn_runtime.commands.doctor", "what this PC can run, and what would help"),
+    "engines": Command("dmn_runtime.commands.engines", "list or prune the engines built on this machine"),
     "train": Command("dmn_train.commands.train", "train a network from a recipe"),
     "study": Command("dmn_train.commands.study", "train a grid of runs, score them and report"),
     "search": Command("dmn_train.commands.search", "rank settings by cross-validation on the source"),

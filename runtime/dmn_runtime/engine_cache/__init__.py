@@ -1,0 +1,1 @@
+"""The engines built on this machine, kept outside the packages (docs/engine-cache.md)."""

@@ -1,0 +1,1 @@
+"""The GPU: what is there, and how its memory and kernels are reached."""
