@@ -1,7 +1,8 @@
 """A process of its own that obtains an engine: `python child.py FOLDER KEY_JSON HOW`.
 
-The build writes half its plan, then a line to FOLDER/builds, then waits for FOLDER/go. HOW "rename" and
-"fsync" end the process at once, as a kill would, when the finished build is about to be put in its place.
+The build writes half its plan, then a line to FOLDER/builds, then waits for FOLDER/go. What is said while it
+waits for another process goes to FOLDER/said. HOW "rename" and "fsync" end the process at once, as a kill
+would, when the finished build is about to be put in its place.
 """
 
 import json
@@ -16,11 +17,7 @@ from dmn_runtime.engine_cache.record import Label
 from dmn_runtime.engine_cache.store import obtain
 
 PLAN = b"plan of a child" * 100
-
-
-def tell(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
-    sys.stdout.flush()
+PATIENCE_S = 60
 
 
 def main(folder: Path, key: EngineKey, how: str) -> None:
@@ -28,7 +25,9 @@ def main(folder: Path, key: EngineKey, how: str) -> None:
         path.write_bytes(PLAN[:100])
         with (folder / "builds").open("a") as file:
             file.write(f"{os.getpid()}\n")
+        end = time.monotonic() + PATIENCE_S
         while not (folder / "go").exists():
+            assert time.monotonic() < end, "nobody says go"  # no child outlives a killed test run for long
             time.sleep(0.01)
         path.write_bytes(PLAN)
 
@@ -41,11 +40,11 @@ def main(folder: Path, key: EngineKey, how: str) -> None:
         Label("mito-s16", "b" * 64),
         build,
         lambda plan: None,
-        say=tell,
+        say=(folder / "said").write_text,
         folder=folder / "cache",
     )
     assert obtained.plan == PLAN
-    tell(f"{obtained.how}: {obtained.why}")
+    sys.stdout.write(f"{obtained.how}: {obtained.why}\n")
 
 
 if __name__ == "__main__":

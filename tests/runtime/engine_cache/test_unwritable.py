@@ -132,6 +132,17 @@ def test_a_file_system_without_locks(workshop, monkeypatch):
     is_unkept(workshop, "its file system knows no locks")
 
 
+def test_a_folder_that_forbids_writing_is_not_taken_for_a_lock_that_is_held(workshop, read_only, monkeypatch):
+    def acquire(*_words, **_more):  # as on Windows, where both are the same error
+        raise lock.Timeout("x.lock")
+
+    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    workshop.folder.mkdir()
+    read_only(workshop.folder)
+    said = []
+    assert (workshop.obtain(say=said.append).how, said) == ("unkept", [])
+
+
 @pytest.mark.parametrize(("refusals", "how"), [(5, "built"), (6, "unkept")])
 def test_a_virus_scanner_that_holds_the_new_file(workshop, monkeypatch, refusals, how):
     rename, left = Path.rename, [None] * refusals
