@@ -19,6 +19,10 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "bioimageio.spec": "export",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "cuda.core": "gpu",
+    "cuda.bindings": "gpu",
 }
 """Import name -> the extra of this project that brings it."""
 

@@ -1,0 +1,1 @@
+"""TensorRT: plans for `tensorrt` 11 and `tensorrt_rtx`, one code for both (docs/tensorrt.md)."""
