@@ -66,6 +66,8 @@ def write_folder(package: Path, folder: Path, plan: FolderPlan, say: Say, run: R
     """
     check_folder(folder, plan.overwrite)
     contract = open_package(package).contract
+    if plan.own_wheel is not None and not plan.own_wheel.is_file():
+        raise UsageError(f"--own-wheel {plan.own_wheel} cannot be read, wanted a wheel of DMN: give its path")
     _check_engines(contract, plan)
     try:
         with _sibling(folder) as partial:

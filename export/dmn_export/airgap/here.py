@@ -62,7 +62,7 @@ def _source(direct_url: str | None) -> Path | None:
     try:
         record = json.loads(direct_url)
         url = urlsplit(record["url"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"the record of where {OWN_NAME} was installed from cannot be read ({error!r}): "
             "give DMN's own wheel with --own-wheel FILE"
