@@ -1,5 +1,6 @@
 """What the seam promises, on every adapter: the NumPy one everywhere, cuda.core where a GPU is."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_a_copy_beyond_the_end_is_refused(device: Device, host: int, gpu: int) -
 def test_memory_is_aligned_and_apart(device: Device) -> None:
     blocks = sorted((device.device_memory(n) for n in (1, 300, 77)), key=lambda block: block.address)
     assert [block.address % 256 for block in blocks] == [0, 0, 0]
-    assert all(a.address + a.nbytes <= b.address for a, b in zip(blocks, blocks[1:], strict=False))
+    assert all(a.address + a.nbytes <= b.address for a, b in itertools.pairwise(blocks))
 
 
 def test_what_is_given_back_twice_is_given_back_once(device: Device) -> None:

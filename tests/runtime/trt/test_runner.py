@@ -133,7 +133,7 @@ def test_a_failure_on_the_gpu_is_told_and_the_next_call_works(
         fake_plan(network, fixed_profile(1, 16, 2)), fake_library, numpy_device, "fp32"
     ) as runner:
         runner.plan.engine.fail_next = True  # type: ignore[attr-defined]
-        with pytest.raises(EngineError, match="failed on NumPy, 8.6: an illegal memory access"):
+        with pytest.raises(EngineError, match=r"failed on NumPy, 8\.6: an illegal memory access"):
             runner.run(tiles)
         np.testing.assert_allclose(runner.run(tiles), _reference(network, tiles), atol=1e-5)
 
