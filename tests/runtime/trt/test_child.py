@@ -97,10 +97,8 @@ def test_the_kind_of_an_error_comes_over(kind: str, error: type[Exception], tmp_
 
 def test_a_plan_for_others_is_not_kept(tmp_path: Path) -> None:
     script = (
-    script = (
         f"open({str(tmp_path / '.small.plan.partial')!r}, 'w').write('x' * 99)\n"
         "print(json.dumps({'built': 99}))"
-    )
     )
     with pytest.raises(EngineError, match="no TensorRT-RTX plan"):
         build_in_child(JOB, b"", tmp_path / "small.plan", command=_speaking(script))
@@ -157,7 +155,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path, network: bytes, rtx: Library
 
 
 def test_what_libraries_print_is_no_answer(tmp_path: Path) -> None:
-    """The child's own standard output is kept for its answers: a line that a library prints there is not one."""
+    """Standard output is kept for the child's answers: what a library prints there is not one."""
     script = (
         "from dmn_runtime.trt import child\n"
         "answers = child._take_stdout()\n"
