@@ -165,3 +165,22 @@ def test_a_plan_of_another_type(
     with pytest.raises(EngineError, match="tensor image is INT8, float32 or float16 is wanted"):
         open_runner(plan, fake_library, numpy_device, "fp32")
     assert (numpy_device.memory, numpy_device.streams) == ({}, {})
+
+
+@pytest.mark.parametrize(("height", "width"), [(26, 30), (32, 20), (14, 32)])
+def test_the_padding_is_zeros_whatever_ran_before(
+    height: int,
+    width: int,
+    network: bytes,
+    fake_plan: Callable[..., bytes],
+    fake_library: Library,
+    numpy_device: Any,
+) -> None:
+    tiles = _tiles(1, height, width)
+    padded = np.pad(tiles, ((0, 0), (0, 0), (0, 32 - height), (0, 32 - width)))
+    with open_runner(
+        fake_plan(network, fixed_profile(1, 32, 2)), fake_library, numpy_device, "fp32"
+    ) as runner:
+        runner.run(_tiles(2, 32, 32, seed=7))
+        logits = runner.run(tiles)
+    np.testing.assert_allclose(logits, _reference(network, padded)[:, :, :height, :width], atol=1e-5)
