@@ -12,6 +12,8 @@ OWN_WHEEL = "{dmn-em wheel}"
 BUILD = ".build"
 DEFAULT_EXTRAS = ("openvino",)
 GPU_EXTRA = "tensorrt-rtx"
+GPU_EXTRAS = ("gpu", GPU_EXTRA)
+"""What running an engine takes: the way to the GPU, and the library that built it."""
 GPU_LIBRARY = "tensorrt-rtx-cu13"
 _ENGINE_OF_EXTRA = {"openvino": "openvino", GPU_EXTRA: GPU_LIBRARY}
 
@@ -25,7 +27,7 @@ class AirGapWishes:
         platforms: of the PCs, keys of `PLATFORM_TAGS`.
         pythons: their Pythons, as "3.11"; empty takes the running one.
         gpu_families: NVIDIA families that the package holds engines for, as "rtx40"; they bring TensorRT-RTX.
-        extras: of DMN; None takes `DEFAULT_EXTRAS`, and `GPU_EXTRA` where GPU families are asked.
+        extras: of DMN; None takes `DEFAULT_EXTRAS`, and `GPU_EXTRAS` where GPU families are asked.
         own_wheel: a wheel of DMN to take instead of making one.
         overwrite: replace an existing air-gapped folder.
     """
@@ -156,7 +158,7 @@ def _targets(wishes: AirGapWishes) -> tuple[Target, ...]:
 def _extras(wishes: AirGapWishes) -> tuple[str, ...]:
     if wishes.extras is not None:
         return tuple(dict.fromkeys(wishes.extras))
-    return (*DEFAULT_EXTRAS, GPU_EXTRA) if wishes.gpu_families else DEFAULT_EXTRAS
+    return (*DEFAULT_EXTRAS, *GPU_EXTRAS) if wishes.gpu_families else DEFAULT_EXTRAS
 
 
 def _pins(extras: tuple[str, ...], here: Here) -> tuple[str, ...]:

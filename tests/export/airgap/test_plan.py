@@ -44,7 +44,7 @@ def test_every_python_is_downloaded_for_and_the_newest_is_tried_first(here: Here
 
 def test_gpu_families_bring_the_library_that_built_their_engines(gpu_here: Here) -> None:
     plan = plan_folder(AirGapWishes(gpu_here, gpu_families=("rtx40",)))
-    assert plan.extras == ("openvino", "tensorrt-rtx")
+    assert plan.extras == ("openvino", "gpu", "tensorrt-rtx")
     assert plan.pins == ("onnxruntime==1.31.1", "tensorrt-rtx-cu13==1.7.1.116")
     assert plan.builds[1].words == (
         "wheel",
