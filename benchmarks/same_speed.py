@@ -14,12 +14,13 @@ from time import perf_counter
 
 import numpy as np
 
-from dmn_runtime.engines.cpu import CpuEngine, open_cpu_engine
+from dmn_runtime.engines.cpu import open_cpu_engine
+from dmn_runtime.engines.host import HostEngine
 from dmn_runtime.package import open_package
 from dmn_runtime.plan import TILE_EDGE_PX, Footprint
 
 
-def opened(path: Path) -> tuple[CpuEngine, np.ndarray]:
+def opened(path: Path) -> tuple[HostEngine, np.ndarray]:
     """Return a package's engine and a tile of network input, nchw float32."""
     package = open_package(path)
     contract = package.contract

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dmn_runtime.engines.cpu import CpuEngine, open_cpu_engine
+from dmn_runtime.engines.cpu import open_cpu_engine
+from dmn_runtime.engines.host import HostEngine
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.inference import Watch, infer
 from dmn_runtime.machine import logical_cores
@@ -34,7 +35,7 @@ PAIRS = 3
 SILENT = Watch(say=lambda _: None, begin=lambda _: None, advance=lambda _: None)
 
 
-def gathered(package: str, volume: Path, voxel_nm: Spacing | None) -> tuple[CpuEngine, list[np.ndarray], int]:
+def gathered(package: str, volume: Path, voxel_nm: Spacing | None) -> tuple[HostEngine, list[np.ndarray], int]:
     """Return the engine, every tile as network input, and the voxels of the volume."""
     contract = open_package(resolve_package(package)).contract
     footprint = Footprint(contract.stride_px, contract.halo_px, contract.context_slices)
@@ -51,7 +52,7 @@ def gathered(package: str, volume: Path, voxel_nm: Spacing | None) -> tuple[CpuE
         return open_cpu_engine(network, table, footprint), tiles, prod(source.shape)
 
 
-def network_only(engine: CpuEngine, tiles: list[np.ndarray], workers: int) -> float:
+def network_only(engine: HostEngine, tiles: list[np.ndarray], workers: int) -> float:
     """Return the seconds that `workers` threads take for all tiles."""
     todo: SimpleQueue[np.ndarray] = SimpleQueue()
     for tile in tiles:

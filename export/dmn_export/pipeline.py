@@ -3,6 +3,7 @@
 import io
 import platform
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import onnxruntime
 import onnxscript
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from dmn_export.bioimageio_model import (
     COVER_MEMBER,
@@ -22,36 +24,64 @@ from dmn_export.bioimageio_model import (
     build_members,
     describe,
 )
-from dmn_export.certify import FP32_TOLERANCE, certify, probability, run_torch
+from dmn_export.certify import Answers, Timer, Verdicts, answers_of, certify
+from dmn_export.fit import Quantise, fitted
 from dmn_export.onnx_export import export_onnx
-from dmn_export.package_writer import check_output, write_package
+from dmn_export.package_writer import write_package
+from dmn_export.precision import Tiles, to_fp16, to_int8, to_int8_trt
 from dmn_export.readme import write_readme
 from dmn_export.receptive import Reach, measure_reach
 from dmn_export.test_tensors import (
     cover_png,
-    grey_from_tile,
+    grey_from_tiles,
     make_test_tensors,
     most_foreground,
     phantom_image,
 )
 from dmn_runtime._version import __version__
-from dmn_runtime.contract import Certificate, Contract, Precision
+from dmn_runtime.archive import check_output
+from dmn_runtime.certificate.golden import golden_members, golden_table
+from dmn_runtime.certificate.tolerance import TOLERANCES
+from dmn_runtime.certificate.worst_tile import write_worst_tile
+from dmn_runtime.contract import Contract, Normalisation, Precision
 from dmn_runtime.contract_json import REFERENCE_PRECISION
-from dmn_runtime.errors import UsageError
+from dmn_runtime.engines.trial import timed
+from dmn_runtime.errors import CertificateError, UsageError
 from dmn_runtime.geometry import round_up
 from dmn_runtime.package import Package
 from dmn_runtime.selftest import TEST_INPUT_MEMBER, TEST_OUTPUT_MEMBER
-from dmn_train.run import RUN_JSON, Run, parity_tiles
+from dmn_train.real_tiles import real_tiles
+from dmn_train.run import RUN_JSON, Run
 
-PARITY_TILES = 8
+GOLDEN_TILES = 12
+CALIBRATION_TILES = 16
 TILE_PX = 256
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-trt")
+"""All that a package may hold, in the order in which they are made and told."""
+
+_MEMBERS = {
+    "fp32": WEIGHTS_MEMBER,
+    "fp16": "weights-fp16.onnx",
+    "bf16": WEIGHTS_MEMBER,
+    "int8": "weights-int8.onnx",
+    "int8-trt": "weights-int8-trt.onnx",
+}
 
 
 @dataclass(frozen=True)
 class Wishes:
     """What the user may say about a package beyond what the run knows; None takes the run's.
 
-    `test_input`: "source" puts a tile of the training data into the package, "phantom" a made-up one.
+    Attributes:
+        name: for people.
+        description: one sentence.
+        threshold: probability from which a voxel is foreground.
+        licence: of the weights, SPDX.
+        test_input: "source" puts tiles of the training data into the package, "phantom" made-up ones.
+        precisions: what to try, of `PRECISIONS`.
+        strict: refuse the package where one of them is refused.
+        overwrite: replace an existing package.
     """
 
     name: str | None = None
@@ -59,11 +89,27 @@ class Wishes:
     threshold: float | None = None
     licence: str | None = None
     test_input: Literal["source", "phantom"] = "source"
+    precisions: tuple[str, ...] = PRECISIONS
+    strict: bool = False
     overwrite: bool = False
 
 
-def export_run(run: Run, output: Path, wishes: Wishes) -> Package:
-    """Export a run's network, certify it on the run's own tiles and write it as a package.
+@dataclass(frozen=True)
+class Exported:
+    """A package that was written, and a sentence for each precision and engine that was refused."""
+
+    package: Package
+    refused: tuple[str, ...]
+
+
+def export_run(
+    run: Run,
+    output: Path,
+    wishes: Wishes,
+    say: Callable[[str], None] = lambda _: None,
+    timer: Timer = timed,
+) -> Exported:
+    """Export a run's network, certify its precisions on the run's own tiles and write them as a package.
 
     Raises:
         UsageError, OutputError: a wish or the output makes no sense.
@@ -72,21 +118,100 @@ def export_run(run: Run, output: Path, wishes: Wishes) -> Package:
         PackageError: bioimage.io or the contract refuses the result.
     """
     threshold = run.threshold if wishes.threshold is None else wishes.threshold
-    if not 0.0 < threshold < 1.0:
-        raise UsageError(f"--threshold is {threshold:g}, wanted a number between 0 and 1, both excluded")
+    check_wishes(wishes, threshold)
     check_output(output, wishes.overwrite)
     network = run.network()
+    say("measuring stride and halo")
     reach = measure_reach(network, run.spec.in_channels)
     edge_px = round_up(max(TILE_PX, 2 * reach.halo_px + reach.stride_px), reach.stride_px)
-    tiles = parity_tiles(run, PARITY_TILES, edge_px)
+    real = real_tiles(run, GOLDEN_TILES, CALIBRATION_TILES, edge_px)
+    golden = answers_of(network, _as_shipped(real.golden, run.normalisation))
+    calibration = answers_of(network, real.calibration)
+    say("exporting the network and making its precisions")
     onnx_file = export_onnx(network, run.spec.in_channels, reach.stride_px)
-    certificate = certify(network, onnx_file, tiles, threshold, FP32_TOLERANCE)
-    contract = _contract(run, wishes, threshold, reach, certificate)
-    image = _test_image(run, wishes, tiles, probability(run_torch(network, tiles)))
-    return write_package(output, contract, _members(contract, run, wishes, onnx_file, image))
+    networks = _networks(onnx_file, wishes.precisions, calibration, threshold)
+    say(f"examining {', '.join(networks)} on {len(golden.tiles)} tiles")
+    verdicts = certify(networks, golden, calibration, threshold, timer)
+    refused = _judge(verdicts, golden, threshold, output, wishes.strict)
+    contract = _contract(run, wishes, threshold, reach, verdicts)
+    members = _members(contract, run, wishes, networks, golden, network)
+    return Exported(write_package(output, contract, members), refused)
 
 
-def _contract(run: Run, wishes: Wishes, threshold: float, reach: Reach, certificate: Certificate) -> Contract:
+def check_wishes(wishes: Wishes, threshold: float) -> None:
+    """Refuse wishes that make no sense.
+
+    Raises:
+        UsageError: the threshold is no probability, or a precision is unknown or the reference is missing.
+    """
+    if not 0.0 < threshold < 1.0:
+        raise UsageError(f"--threshold is {threshold:g}, wanted a number between 0 and 1, both excluded")
+    unknown = sorted(set(wishes.precisions) - set(PRECISIONS))
+    if unknown:
+        raise UsageError(f"there is no precision {unknown[0]!r}: --precision takes {', '.join(PRECISIONS)}")
+    if REFERENCE_PRECISION not in wishes.precisions:
+        raise UsageError(
+            f"--precision leaves out {REFERENCE_PRECISION}, to which every package falls back: add it"
+        )
+
+
+def _networks(
+    reference: bytes, precisions: Sequence[str], calibration: Answers, threshold: float
+) -> dict[str, bytes]:
+    """Make the ONNX file of each precision; bf16 is an engine's arithmetic on the reference."""
+
+    def quantised(name: str, quantise: Quantise) -> bytes:
+        return fitted(reference, quantise, name, calibration, threshold, TOLERANCES[name])
+
+    make: dict[str, Callable[[], bytes]] = {
+        "fp32": lambda: reference,
+        "fp16": lambda: to_fp16(reference),
+        "bf16": lambda: reference,
+        "int8": lambda: quantised("int8", to_int8),
+        "int8-trt": lambda: quantised("int8-trt", to_int8_trt),
+    }
+    return {name: make[name]() for name in PRECISIONS if name in precisions}
+
+
+def _as_shipped(tiles: Tiles, rule: Normalisation) -> Tiles:
+    """Return tiles as they come back from the package, where they are 8-bit grey."""
+    return golden_table(rule)[grey_from_tiles(tiles, rule)]
+
+
+def _judge(
+    verdicts: Verdicts, golden: Answers, threshold: float, output: Path, strict: bool
+) -> tuple[str, ...]:
+    """Say what is refused, show the worst tiles, and refuse the package where there must not be one."""
+    sentences = []
+    for refusal in verdicts.refusals:
+        sentence = f"{refusal.candidate.precision} by {refusal.candidate.engine} {refusal.reason}"
+        if refusal.found is not None and refusal.parity is not None and refusal.threshold is not None:
+            picture = output.with_name(
+                f"{output.stem}.worst-{refusal.candidate.precision}-{refusal.candidate.engine}.png"
+            )
+            worst = refusal.parity.worst_tile
+            write_worst_tile(
+                picture,
+                golden.tiles[worst],
+                golden.probability[worst, 0],
+                refusal.found,
+                (threshold, refusal.threshold),
+            )
+            sentence += f" ({picture} shows it)"
+        sentences.append(sentence)
+    if REFERENCE_PRECISION not in verdicts.certificates or (strict and sentences):
+        raise CertificateError(
+            f"{'; '.join(sentences)}: nothing was written; "
+            + (
+                "export without --strict, or leave it out with --precision"
+                if REFERENCE_PRECISION in verdicts.certificates
+                else "export with another version of torch or onnxruntime"
+            )
+        )
+    return tuple(sentences)
+
+
+def _contract(run: Run, wishes: Wishes, threshold: float, reach: Reach, verdicts: Verdicts) -> Contract:
     name = wishes.name or run.name
     return Contract(
         name=name,
@@ -100,31 +225,57 @@ def _contract(run: Run, wishes: Wishes, threshold: float, reach: Reach, certific
         working_voxel_nm=run.working_voxel_nm,
         normalisation=run.normalisation,
         threshold=threshold,
-        precisions={REFERENCE_PRECISION: Precision(WEIGHTS_MEMBER, certificate)},
+        precisions={
+            name: Precision(_MEMBERS[name], verdicts.certificates[name])
+            for name in PRECISIONS
+            if name in verdicts.certificates
+        },
         domain=run.domain,
         provenance=_provenance(run),
     )
 
 
-def _test_image(
-    run: Run, wishes: Wishes, tiles: NDArray[np.float32], tiles_probability: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def _test_image(run: Run, wishes: Wishes, golden: Answers) -> NDArray[np.uint8]:
+    """Return the image of bioimage.io's test, uint8 nchw, n = 1: the tile with the most foreground."""
     if wishes.test_input == "source":
-        return grey_from_tile(tiles[most_foreground(tiles_probability)], run.normalisation)
+        best = most_foreground(golden.probability)
+        return grey_from_tiles(golden.tiles[best : best + 1], run.normalisation)
+    return _phantoms(run, golden.tiles.shape[-1], 1)
+
+
+def _phantoms(run: Run, edge_px: int, count: int) -> NDArray[np.uint8]:
+    """Return made-up tissue, uint8 nchw."""
     pixel_nm = run.working_voxel_nm or run.voxel_nm[1]
-    return phantom_image(run.spec.in_channels, tiles.shape[-1], pixel_nm)
+    return np.concatenate(
+        [phantom_image(run.spec.in_channels, edge_px, pixel_nm, index) for index in range(count)]
+    )
+
+
+def _golden_members(run: Run, wishes: Wishes, golden: Answers, network: nn.Module) -> dict[str, bytes]:
+    """Return the tiles that the runtime will examine engines on, and the trained network's answers."""
+    if wishes.test_input == "source":
+        return golden_members(grey_from_tiles(golden.tiles, run.normalisation), golden.probability)
+    grey = _phantoms(run, golden.tiles.shape[-1], GOLDEN_TILES)
+    return golden_members(grey, answers_of(network, golden_table(run.normalisation)[grey]).probability)
 
 
 def _members(
-    contract: Contract, run: Run, wishes: Wishes, onnx_file: bytes, image: NDArray[np.uint8]
+    contract: Contract,
+    run: Run,
+    wishes: Wishes,
+    networks: Mapping[str, bytes],
+    golden: Answers,
+    network: nn.Module,
 ) -> dict[str, bytes]:
-    tensors = make_test_tensors(onnx_file, image, contract.normalisation)
+    image = _test_image(run, wishes, golden)
+    tensors = make_test_tensors(networks[REFERENCE_PRECISION], image, contract.normalisation)
     members = {
         COVER_MEMBER: cover_png(tensors),
         README_MEMBER: write_readme(contract, wishes.test_input).encode("utf-8"),
         TEST_INPUT_MEMBER: _npy(tensors.image),
         TEST_OUTPUT_MEMBER: _npy(tensors.output),
-        WEIGHTS_MEMBER: onnx_file,
+        **_golden_members(run, wishes, golden, network),
+        **{contract.precisions[name].member: networks[name] for name in contract.precisions},
     }
     description = describe(
         contract,

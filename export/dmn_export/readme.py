@@ -28,8 +28,8 @@ bioimage.io has them taken from each image that is given.
 
 The exported network was compared with the trained one on real tiles of the training data:
 
-| precision | tiles | largest difference of probability | mean | change of IoU | engine |
-|---|---|---|---|---|---|
+| precision | library | tiles | largest difference of probability | mean | change of IoU | threshold | speed |
+|---|---|---|---|---|---|---|---|
 {certificates}
 
 That says that nothing was lost on the way, not how well the network segments *your* images. To measure that,
@@ -51,8 +51,10 @@ _TEST_INPUT = {
 def write_readme(contract: Contract, test_input: Literal["source", "phantom"]) -> str:
     """Return the README of a package in Markdown."""
     rows = (
-        f"| {name} | {c.tiles} | {c.max_dp:.1e} | {c.mean_dp:.1e} | {c.iou_change:.1e} | {c.engine} |"
-        for name, c in ((name, precision.certificate) for name, precision in contract.precisions.items())
+        f"| {name} | {c.library} | {c.tiles} | {c.max_dp:.1e} | {c.mean_dp:.1e} | {c.iou_change:.1e} | "
+        f"{c.threshold:.3g} | {'' if c.speedup is None else f'{c.speedup:.1f}'} |"
+        for name, precision in contract.precisions.items()
+        for c in precision.certificates
     )
     working = (
         f", resampled to {contract.working_voxel_nm:g} nm in the plane" if contract.working_voxel_nm else ""

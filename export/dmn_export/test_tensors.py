@@ -14,7 +14,7 @@ from PIL import Image
 from dmn_export.certify import probability, run_onnx
 from dmn_runtime.contract import Normalisation
 from dmn_runtime.errors import CertificateError
-from dmn_runtime.phantom import make_phantom
+from dmn_runtime.phantom import REGIMES, make_phantom
 from dmn_runtime.selftest import declared_input
 
 LEAST_PEAK = 0.01
@@ -61,18 +61,23 @@ def cover_png(tensors: TestTensors) -> bytes:
     return buffer.getvalue()
 
 
-def grey_from_tile(tile: NDArray[np.float32], rule: Normalisation) -> NDArray[np.uint8]:
-    """Return a normalised tile, chw, as an 8-bit image, nchw: [-clip, clip] becomes 0 to 255."""
-    grey = (np.clip(tile, -rule.clip, rule.clip) + rule.clip) / (2.0 * rule.clip) * _GREY_LEVELS
-    image: NDArray[np.uint8] = np.rint(grey).astype(np.uint8)[None]
+def grey_from_tiles(tiles: NDArray[np.float32], rule: Normalisation) -> NDArray[np.uint8]:
+    """Return normalised tiles, nchw, as 8-bit images, nchw: [-clip, clip] becomes 0 to 255."""
+    grey = (np.clip(tiles, -rule.clip, rule.clip) + rule.clip) / (2.0 * rule.clip) * _GREY_LEVELS
+    image: NDArray[np.uint8] = np.rint(grey).astype(np.uint8)
     return image
 
 
-def phantom_image(in_channels: int, edge_px: int, voxel_nm: float) -> NDArray[np.uint8]:
-    """Return made-up tissue, uint8 nchw, with neighbouring slices as channels; the same on every call."""
-    return make_phantom((in_channels, edge_px, edge_px), seed=_PHANTOM_SEED, voxel_nm=voxel_nm).image[None]
+def phantom_image(in_channels: int, edge_px: int, voxel_nm: float, index: int = 0) -> NDArray[np.uint8]:
+    """Return made-up tissue, uint8 nchw, with neighbouring slices as channels; the same on every call.
+
+    `index` numbers such images; several regimes take turns.
+    """
+    regime = tuple(REGIMES)[index % len(REGIMES)]
+    shape, seed = (in_channels, edge_px, edge_px), _PHANTOM_SEED + index
+    return make_phantom(shape, seed=seed, voxel_nm=voxel_nm, regime=regime).image[None]
 
 
-def most_foreground(tiles_probability: NDArray[np.float64]) -> int:
+def most_foreground(tiles_probability: NDArray[np.floating]) -> int:
     """Return the index of the tile with the most foreground; `tiles_probability` is nchw."""
     return int(np.argmax(tiles_probability.mean(axis=(1, 2, 3))))

@@ -2,7 +2,6 @@
 
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,15 @@ GIVES = {
     "objects": "dmn evaluate counts objects",
     "train": "dmn train",
     "export": "dmn export",
+    "openvino": "the engine openvino, the fastest on most processors",
+    "gpu": "TensorRT engines on an NVIDIA GPU",
+    "tensorrt": "the engine tensorrt, for data-centre GPUs",
+    "tensorrt-rtx": "the engine tensorrt_rtx, for RTX cards",
 }
 """Extra of this project -> what it is good for."""
 
 LEAST_MEMORY_GB = 4
 LEAST_DISK_GB = 5
-_GPU_QUERY_S = 5
 _REINSTALL = "pip install --force-reinstall dmn-em"
 
 
@@ -53,6 +55,7 @@ def check_up() -> list[Finding]:
         _check_memory,
         _check_disk,
         _check_onnxruntime,
+        _check_two_onnxruntimes,
         _check_gpu,
         _check_extras,
         _check_package,
@@ -131,17 +134,33 @@ def _check_onnxruntime() -> list[Finding]:
 
 
 def _check_gpu() -> list[Finding]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return [Finding("GPU", "works", "no NVIDIA driver; not needed, dmn infer runs on the processor")]
-    query = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    try:
-        asked = subprocess.run(query, capture_output=True, text=True, timeout=_GPU_QUERY_S, check=True)  # noqa: S603
-    except (subprocess.SubprocessError, OSError) as error:
-        return [Finding("GPU", "works", f"nvidia-smi does not answer ({type(error).__name__}); not needed")]
+    from dmn_runtime.gpu.inquiry import visible_gpus
+
+    gpus = visible_gpus()
+    if not gpus:
+        return [
+            Finding("GPU", "works", "no NVIDIA driver answers; not needed, dmn infer runs on the processor")
+        ]
     return [
-        Finding("GPU", "works", f"{line.strip()}; dmn train uses it if torch can, dmn infer does not")
-        for line in asked.stdout.splitlines()
+        Finding("GPU", "works", f"{gpu.device} (compute capability), driver {gpu.driver_version}")
+        for gpu in gpus
+    ]
+
+
+def _check_two_onnxruntimes() -> list[Finding]:
+    """Find both builds of ONNX Runtime: they own one folder, and the later has half replaced the earlier."""
+    from importlib.metadata import distributions
+
+    present = {distribution.metadata["Name"].lower() for distribution in distributions()}
+    if not {"onnxruntime", "onnxruntime-gpu"} <= present:
+        return []
+    return [
+        Finding(
+            "onnxruntime",
+            "slow",
+            "onnxruntime and onnxruntime-gpu are both installed and spoil each other",
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu",
+        )
     ]
 
 

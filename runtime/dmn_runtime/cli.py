@@ -23,6 +23,8 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("dmn_runtime.commands.demo", "segment a made-up volume, end to end, in a minute"),
     "infer": Command("dmn_runtime.commands.infer", "stream a volume through a package"),
     "inspect": Command("dmn_runtime.commands.inspect", "say in plain words what a file holds"),
+    "build": Command("dmn_runtime.commands.build", "build TensorRT engines for this GPU or for others"),
+    "verify": Command("dmn_runtime.commands.verify", "examine a package's engines on this machine"),
     "evaluate": Command("dmn_runtime.commands.evaluate", "compare a prediction with a mask"),
     "doctor": Command("dmn_runtime.commands.doctor", "what this PC can run, and what would help"),
     "engines": Command("dmn_runtime.commands.engines", "list or prune the engines built on this machine"),

@@ -9,7 +9,7 @@ from typing import Any
 from dmn_runtime.geometry import Spacing
 
 FORMAT = "dmn-package"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONTRACT_MEMBER = "dmn.json"
 
 
@@ -29,28 +29,76 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Parity of an exported network with the torch network it came from, on real tiles.
+    """Parity of one precision, run by one engine, with the trained network, on real tiles.
 
-    `max_dp`, `mean_dp`: absolute difference of probabilities; `iou_change`: 1 - IoU of the two masks at the
-    threshold; `tiles`: how many tiles were compared; `passed`: within the tolerances in force.
+    Attributes:
+        engine: word of the engine ("cpu", "openvino", ...).
+        library: its library and version.
+        device: what it ran on.
+        tiles: how many tiles were compared.
+        threshold: probability from which a voxel is foreground in this arithmetic.
+        max_dp: largest absolute difference of probabilities.
+        mean_dp: mean absolute difference.
+        iou_change: 1 - IoU of the two masks, all tiles together, as 8-bit probabilities give them.
+        objects: connected objects in the trained network's masks, None where they were not counted.
+        objects_matched: how many of them the other masks have too (IoU > 0.5).
+        tolerance_max_dp, tolerance_iou_change: what was allowed.
+        voxels_per_s: of the network alone, one worker, None where it was not measured.
+        speedup: over fp32 by the same engine in the same measurement, None where it was not measured.
+        passed: within the tolerances.
     """
 
+    engine: str
+    library: str
+    device: str
+    tiles: int
+    threshold: float
     max_dp: float
     mean_dp: float
     iou_change: float
-    tiles: int
+    objects: int | None
+    objects_matched: int | None
     tolerance_max_dp: float
     tolerance_iou_change: float
+    voxels_per_s: float | None
+    speedup: float | None
     passed: bool
-    engine: str
 
 
 @dataclass(frozen=True)
 class Precision:
-    """One arithmetic of the network: the member that holds it and its certificate."""
+    """One arithmetic of the network: the member that holds it, and certificates, one an engine."""
 
     member: str
-    certificate: Certificate
+    certificates: tuple[Certificate, ...]
+
+
+Shape4 = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class PackagedPlan:
+    """A TensorRT plan that travels in the package, signed off by the hash of its member.
+
+    Attributes:
+        member: the plan, a `.plan` file.
+        precision: of the network that it was built from.
+        library: "tensorrt" or "tensorrt_rtx".
+        library_version: plans run on no other.
+        targets: compute capabilities, as "SM86".
+        platform: "linux_x86_64" or "windows_x86_64".
+        least, best, most: input shapes, nchw, that it accepts.
+    """
+
+    member: str
+    precision: str
+    library: str
+    library_version: str
+    targets: tuple[str, ...]
+    platform: str
+    least: Shape4
+    best: Shape4
+    most: Shape4
 
 
 @dataclass(frozen=True)
@@ -84,7 +132,8 @@ class Contract:
         working_voxel_nm: in-plane (y and x) voxel size that the network works at; None = the volume's own.
         normalisation: see `Normalisation`.
         threshold: probability from which a voxel is foreground.
-        precisions: name ("fp32", ...) to member and certificate.
+        precisions: name ("fp32", ...) to member and certificates.
+        plans: TensorRT plans in the package.
         domain: statistics of the training domain.
         provenance: free JSON: method, data sets with hashes, recipe, seeds, library versions, licence notes.
         members: every other member of the archive to its sha256 (hex).
@@ -103,5 +152,6 @@ class Contract:
     threshold: float
     precisions: dict[str, Precision]
     domain: Domain
+    plans: tuple[PackagedPlan, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)

@@ -7,7 +7,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from dataclasses import asdict
+from typing import Any, NoReturn, TypeVar
 
 from dmn_runtime.contract import (
     FORMAT,
@@ -17,7 +18,9 @@ from dmn_runtime.contract import (
     Contract,
     Domain,
     Normalisation,
+    PackagedPlan,
     Precision,
+    Shape4,
 )
 from dmn_runtime.errors import InvalidField, NotAPackage, UnknownVersion
 from dmn_runtime.geometry import Spacing
@@ -32,6 +35,12 @@ MAX_STRIDE_PX = 256
 MAX_HALO_PX = 4096
 MAX_VOXEL_NM = 1e6
 MAX_CLIP = 100.0
+MAX_CERTIFICATES = 16
+MAX_PLANS = 32
+MAX_TARGETS = 16
+PLAN_LIBRARIES = ("tensorrt", "tensorrt_rtx")
+
+_T = TypeVar("_T")
 
 _PRECISION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -54,9 +63,13 @@ def to_json(contract: Contract) -> dict[str, Any]:
         "normalisation": vars(contract.normalisation).copy(),
         "threshold": contract.threshold,
         "precisions": {
-            name: {"member": precision.member, "certificate": vars(precision.certificate).copy()}
+            name: {
+                "member": precision.member,
+                "certificates": [vars(certificate).copy() for certificate in precision.certificates],
+            }
             for name, precision in contract.precisions.items()
         },
+        "plans": [asdict(plan) for plan in contract.plans],
         "domain": {
             "quantiles": list(contract.domain.quantiles),
             "foreground_share": contract.domain.foreground_share,
@@ -82,11 +95,12 @@ def from_json(document: Mapping[str, Any]) -> Contract:
     fields.forbid_unknown(
         "format", "format_version", "name", "description", "classes", "in_channels", "context_slices",
         "stride_px", "halo_px", "voxel_nm", "working_voxel_nm", "normalisation", "threshold", "precisions",
-        "domain", "provenance", "members",
+        "plans", "domain", "provenance", "members",
     )  # fmt: skip
     context_slices = fields.integer("context_slices", 0, MAX_CONTEXT_SLICES)
     stride_px = _stride(fields)
     members = _members(fields)
+    precisions = _precisions(fields, members)
     return Contract(
         name=fields.text("name", MAX_NAME_CHARS),
         description=fields.text("description", MAX_DESCRIPTION_CHARS),
@@ -98,11 +112,10 @@ def from_json(document: Mapping[str, Any]) -> Contract:
         voxel_nm=_voxel_nm(fields),
         working_voxel_nm=_working_voxel_nm(fields),
         normalisation=_normalisation(fields.object("normalisation")),
-        threshold=fields.number(
-            "threshold", lambda t: 0.0 < t < 1.0, "a number between 0 and 1, both excluded"
-        ),
-        precisions=_precisions(fields, members),
+        threshold=_threshold(fields),
+        precisions=precisions,
         domain=_domain(fields.object("domain")),
+        plans=_plans(fields, precisions, members),
         provenance=_provenance(fields),
         members=members,
     )
@@ -159,7 +172,8 @@ class _Fields:
         unknown = sorted(set(self.document) - set(known))
         if unknown:
             raise InvalidField(
-                f"dmn.json has the unknown field {self.at}{unknown[0]}, wanted only those of version 1"
+                f"dmn.json has the unknown field {self.at}{unknown[0]}, "
+                f"wanted only those of version {FORMAT_VERSION}"
             )
 
     def refuse(self, key: str, wanted: str) -> NoReturn:
@@ -180,6 +194,28 @@ class _Fields:
         if not isinstance(value, str) or not value.strip() or len(value) > most or not value.isprintable():
             self.refuse(key, f"a printable text of 1 to {most} characters on one line")
         return str(value)
+
+    def objects(self, key: str, least: int, most: int) -> "list[_Fields]":
+        value = self.get(key)
+        if (
+            not isinstance(value, list)
+            or not least <= len(value) <= most
+            or not all(isinstance(one, dict) for one in value)
+        ):
+            self.refuse(key, f"a list of {least} to {most} objects")
+        return [_Fields(one, f"{self.at}{key}[{index}].") for index, one in enumerate(value)]
+
+    def texts(self, key: str, most: int, most_chars: int) -> tuple[str, ...]:
+        value = self.get(key)
+        if not isinstance(value, list) or len(value) > most:
+            self.refuse(key, f"a list of at most {most} texts")
+        return tuple(_Fields({key: one}, self.at).text(key, most_chars) for one in value)
+
+    def integers(self, key: str, count: int, least: int, most: int) -> tuple[int, ...]:
+        value = self.get(key)
+        if not isinstance(value, list) or len(value) != count:
+            self.refuse(key, f"a list of {count} whole numbers")
+        return tuple(_Fields({key: one}, self.at).integer(key, least, most) for one in value)
 
     def integer(self, key: str, least: int, most: int) -> int:
         value = self.get(key)
@@ -222,7 +258,12 @@ def _check_version(document: Mapping[str, Any]) -> None:
     if version > FORMAT_VERSION:
         raise UnknownVersion(
             f"dmn.json has format version {version} and this DMN reads up to {FORMAT_VERSION}: "
-            "upgrade it with pip install --upgrade dmn"
+            "upgrade it with pip install --upgrade dmn-em"
+        )
+    if version < FORMAT_VERSION:
+        raise UnknownVersion(
+            f"dmn.json has format version {version}, from before the first release, and this DMN reads "
+            f"{FORMAT_VERSION}: export the run again"
         )
 
 
@@ -293,33 +334,32 @@ def _precisions(fields: _Fields, members: Mapping[str, str]) -> dict[str, Precis
 
 
 def _precision(fields: _Fields, members: Mapping[str, str]) -> Precision:
-    fields.forbid_unknown("member", "certificate")
+    fields.forbid_unknown("member", "certificates")
     member = fields.text("member", MAX_NAME_CHARS)
     if member not in members or not member.endswith(".onnx"):
         fields.refuse("member", "a .onnx file that members records")
-    return Precision(member, _certificate(fields.object("certificate")))
+    certificates = fields.objects("certificates", 1, MAX_CERTIFICATES)
+    return Precision(member, tuple(map(_certificate, certificates)))
 
 
 def _certificate(fields: _Fields) -> Certificate:
-    fields.forbid_unknown(
-        "max_dp",
-        "mean_dp",
-        "iou_change",
-        "tiles",
-        "tolerance_max_dp",
-        "tolerance_iou_change",
-        "passed",
-        "engine",
-    )
+    fields.forbid_unknown(*Certificate.__dataclass_fields__)
     certificate = Certificate(
+        engine=fields.text("engine", MAX_NAME_CHARS),
+        library=fields.text("library", MAX_NAME_CHARS),
+        device=fields.text("device", MAX_NAME_CHARS),
+        tiles=fields.integer("tiles", 1, 2**31),
+        threshold=_threshold(fields),
         max_dp=_share(fields, "max_dp"),
         mean_dp=_share(fields, "mean_dp"),
         iou_change=_share(fields, "iou_change"),
-        tiles=fields.integer("tiles", 1, 2**31),
+        objects=_optional(fields, "objects", lambda key: fields.integer(key, 0, 2**31)),
+        objects_matched=_optional(fields, "objects_matched", lambda key: fields.integer(key, 0, 2**31)),
         tolerance_max_dp=_share(fields, "tolerance_max_dp"),
         tolerance_iou_change=_share(fields, "tolerance_iou_change"),
+        voxels_per_s=_optional(fields, "voxels_per_s", lambda key: _positive(fields, key)),
+        speedup=_optional(fields, "speedup", lambda key: _positive(fields, key)),
         passed=fields.get("passed"),
-        engine=fields.text("engine", MAX_NAME_CHARS),
     )
     if certificate.passed is not True:
         fields.refuse("passed", "true: a network that failed its certificate must not be run")
@@ -328,6 +368,53 @@ def _certificate(fields: _Fields) -> Certificate:
     if certificate.iou_change > certificate.tolerance_iou_change:
         fields.refuse("iou_change", f"at most tolerance_iou_change = {certificate.tolerance_iou_change:g}")
     return certificate
+
+
+def _optional(fields: _Fields, key: str, read: Callable[[str], _T]) -> _T | None:
+    return None if fields.get(key) is None else read(key)
+
+
+def _positive(fields: _Fields, key: str) -> float:
+    return fields.number(key, lambda value: value > 0.0, "null or a number above 0")
+
+
+def _threshold(fields: _Fields) -> float:
+    return fields.number("threshold", lambda t: 0.0 < t < 1.0, "a number between 0 and 1, both excluded")
+
+
+def _plans(
+    fields: _Fields, precisions: Mapping[str, Precision], members: Mapping[str, str]
+) -> tuple[PackagedPlan, ...]:
+    return tuple(_plan(plan, precisions, members) for plan in fields.objects("plans", 0, MAX_PLANS))
+
+
+def _plan(fields: _Fields, precisions: Mapping[str, Precision], members: Mapping[str, str]) -> PackagedPlan:
+    fields.forbid_unknown(*PackagedPlan.__dataclass_fields__)
+    plan = PackagedPlan(
+        member=fields.text("member", MAX_NAME_CHARS),
+        precision=fields.text("precision", MAX_NAME_CHARS),
+        library=fields.text("library", MAX_NAME_CHARS),
+        library_version=fields.text("library_version", MAX_NAME_CHARS),
+        targets=fields.texts("targets", MAX_TARGETS, MAX_NAME_CHARS),
+        platform=fields.text("platform", MAX_NAME_CHARS),
+        least=_shape(fields, "least"),
+        best=_shape(fields, "best"),
+        most=_shape(fields, "most"),
+    )
+    if plan.member not in members or not plan.member.endswith(".plan"):
+        fields.refuse("member", "a .plan file that members records")
+    if plan.precision not in precisions:
+        fields.refuse("precision", f"one of {', '.join(sorted(precisions))}")
+    if plan.library not in PLAN_LIBRARIES:
+        fields.refuse("library", f"one of {', '.join(PLAN_LIBRARIES)}")
+    if not all(a <= b <= c for a, b, c in zip(plan.least, plan.best, plan.most, strict=True)):
+        fields.refuse("best", "a shape from least to most along every axis")
+    return plan
+
+
+def _shape(fields: _Fields, key: str) -> Shape4:
+    n, c, h, w = fields.integers(key, 4, 1, 2**16)
+    return (n, c, h, w)
 
 
 def _share(fields: _Fields, key: str) -> float:

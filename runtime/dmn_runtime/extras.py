@@ -19,6 +19,7 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "bioimageio.spec": "export",
+    "openvino": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
     "cuda.core": "gpu",

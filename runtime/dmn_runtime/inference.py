@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from dmn_runtime.drift import share_drift
 from dmn_runtime.engines.base import Engine
-from dmn_runtime.engines.choose import open_engine
+from dmn_runtime.engines.candidates import AUTO
+from dmn_runtime.engines.choose import Wish, choose, open_engine
 from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Region
 from dmn_runtime.package import open_package, resolve_package
@@ -23,7 +24,16 @@ from dmn_runtime.preview import SliceStatistics, write_volume_preview
 from dmn_runtime.report import Report, write_report
 from dmn_runtime.run_report import Tally, make_report, preview_path, report_path, require_same_run
 from dmn_runtime.seams import SeamCheck
-from dmn_runtime.setup import Options, Setup, drift_of, ledger_header, refuse_input_as_output, set_up
+from dmn_runtime.setup import (
+    ENGINE_KEY,
+    Options,
+    Setup,
+    drift_of,
+    engine_wish,
+    ledger_header,
+    refuse_input_as_output,
+    set_up,
+)
 from dmn_runtime.sink.base import Sink
 from dmn_runtime.sink.disk import discard_partial, translate_os_errors
 from dmn_runtime.sink.ledger import Ledger, LedgerHeader, block_crc
@@ -63,8 +73,11 @@ def infer(options: Options, watch: Watch) -> Report | None:
     check_folder(options.output)
     refuse_input_as_output(options)
     package = open_package(resolve_package(options.package))
+    wish = engine_wish(options)
     with output_lock(options.output), open_volume(options.volume, voxel_nm=options.voxel_nm) as volume:
-        setup = set_up(options, package, volume)
+        if options.resume:
+            wish = _as_begun(wish, options.output)
+        setup = set_up(options, package, volume, choose(package, wish, watch.say), wish)
         start = prepare_output(options.output, overwrite=options.overwrite, resume=options.resume)
         fingerprint = volume.fingerprint()
         if start is Start.COMPLETE:
@@ -84,6 +97,18 @@ def infer(options: Options, watch: Watch) -> Report | None:
         finally:
             run.engine.close()
     return report
+
+
+def _as_begun(wish: Wish, output: Path) -> Wish:
+    """Return the wish with the engine that an unfinished run has, where the user leaves it open.
+
+    Else another one could have become the fastest meanwhile, and other arithmetic ends in other bytes.
+    """
+    header = Ledger.begun(output) or {}
+    engine = header.get("extra", {}).get(ENGINE_KEY, {})
+    if (wish.engine, wish.precision) != (AUTO, AUTO) or not engine:
+        return wish
+    return replace(wish, engine=str(engine["engine"]), precision=str(engine["precision"]))
 
 
 def _warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
@@ -107,10 +132,12 @@ class _Run:
         self.statistics = SliceStatistics(setup.plan.output_shape)
         self.voxels = 0
         self.engine: Engine = open_engine(
-            setup.options.engine,
-            setup.package.network(),
+            setup.package,
+            setup.choice,
+            setup.wish,
             setup.intensity.table(setup.volume.dtype),
             setup.plan.footprint,
+            watch.say,
         )
         self.seams: SeamCheck | None = None
         self._lock = threading.Lock()

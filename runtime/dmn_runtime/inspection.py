@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmn_runtime.contract import QUANTILE_PERCENTS, Contract
+from dmn_runtime.contract import QUANTILE_PERCENTS, Certificate, Contract
 from dmn_runtime.geometry import Region, Spacing, Triple
 from dmn_runtime.layout import layout_words
 from dmn_runtime.normalise import histogram, percentile
@@ -163,13 +163,20 @@ def _plural(classes: tuple[str, ...]) -> str:
 def _certificate_rows(contract: Contract) -> list[tuple[str, str]]:
     return [
         (
-            "certified" if precision.certificate.passed else "FAILED",
-            f"{name}: max |dp| {precision.certificate.max_dp:.1g}, IoU change "
-            f"{precision.certificate.iou_change:.1g} against the trained network, on "
-            f"{precision.certificate.tiles} tiles by {precision.certificate.engine}",
+            "certified",
+            f"{name} by {one.engine}: max |dp| {one.max_dp:.1g}, IoU change {one.iou_change:.1g} against the "
+            f"trained network, on {one.tiles} tiles" + _speed_words(one),
         )
         for name, precision in contract.precisions.items()
+        for one in precision.certificates
     ]
+
+
+def _speed_words(certificate: Certificate) -> str:
+    if certificate.voxels_per_s is None:
+        return ""
+    ratio = "" if certificate.speedup is None else f", {certificate.speedup:.1f} times fp32"
+    return f"; {certificate.voxels_per_s / 1e6:.2f} Mvoxel/s{ratio} on {certificate.device}"
 
 
 def _training_words(contract: Contract) -> str:

@@ -81,6 +81,8 @@ class Report:
         normalisation: see `NormalisationFacts`.
         plan: see `PlanFacts`.
         engine: the engine's description.
+        engine_reason: why this one ran.
+        precision: its arithmetic.
         workers: engine threads.
         threshold: probability from which a voxel is foreground.
         busy_s: stage to seconds of work in it, summed over threads; a stage that never ran is left out.
@@ -103,6 +105,8 @@ class Report:
     normalisation: NormalisationFacts
     plan: PlanFacts
     engine: str
+    engine_reason: str
+    precision: str
     workers: int
     threshold: float
     busy_s: dict[str, float]

@@ -62,6 +62,8 @@ def make_report(setup: Setup, tally: Tally) -> Report:
         normalisation=_normalisation(setup),
         plan=_plan(setup),
         engine=tally.engine,
+        engine_reason=setup.choice.reason,
+        precision=setup.choice.candidate.precision,
         workers=setup.workers,
         threshold=setup.threshold,
         busy_s=tally.busy_s,

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.contract import Normalisation
-from dmn_runtime.engines.cpu import CpuEngine, open_cpu_engine
+from dmn_runtime.engines.cpu import open_cpu_engine
+from dmn_runtime.engines.host import HostEngine
 from dmn_runtime.errors import CertificateError
 from dmn_runtime.geometry import round_up
 from dmn_runtime.package import Package
@@ -52,7 +53,7 @@ def run_test_tile(package: Package) -> SelfTest:
     expected = _float_array(package, TEST_OUTPUT_MEMBER)
     found = sigmoid(_engine(package).logits(declared_input(image, package.contract.normalisation)))
     max_dp = float(np.abs(found - expected).max())
-    tolerance = package.contract.precisions["fp32"].certificate.tolerance_max_dp
+    tolerance = package.contract.precisions["fp32"].certificates[0].tolerance_max_dp
     if not max_dp <= tolerance:  # also refuses NaN
         raise CertificateError(
             f"the network of {package.path} differs by {max_dp:.2g} in probability from its test output, "
@@ -88,7 +89,7 @@ def time_network(package: Package, workers: int) -> Speed:
     return Speed(calls * edge * edge / spent, workers)
 
 
-def _calls_until(engine: CpuEngine, tile: NDArray[np.float32], end: float) -> int:
+def _calls_until(engine: HostEngine, tile: NDArray[np.float32], end: float) -> int:
     calls = 0
     while perf_counter() < end:
         engine.logits(tile)
@@ -96,7 +97,7 @@ def _calls_until(engine: CpuEngine, tile: NDArray[np.float32], end: float) -> in
     return calls
 
 
-def _engine(package: Package) -> CpuEngine:
+def _engine(package: Package) -> HostEngine:
     contract = package.contract
     footprint = Footprint(contract.stride_px, contract.halo_px, contract.context_slices)
     return open_cpu_engine(package.network(), np.zeros(256, np.float32), footprint)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dmn_runtime._version import __version__
 from dmn_runtime.contract import QUANTILE_PERCENTS, Contract
 from dmn_runtime.drift import intensity_drift
+from dmn_runtime.engines.choose import Choice, Wish
 from dmn_runtime.errors import PlanError, UsageError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.machine import logical_cores, memory_bytes
@@ -23,6 +24,9 @@ from dmn_runtime.sink.ledger import LedgerHeader
 from dmn_runtime.sink.paths import final_paths
 from dmn_runtime.stream import in_flight_bytes, threads_for
 from dmn_runtime.volume.base import Volume
+
+ENGINE_KEY = "candidate"
+"""In the ledger: engine and precision, so that a resumed run takes the same."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Options:
     workers: int | None = None
     threshold: float | None = None
     engine: str = "auto"
+    precision: str = "auto"
+    strict: bool = False
     resume: bool = False
     overwrite: bool = False
     check_seams: bool = False
@@ -59,6 +65,8 @@ class Setup:
     plan: Plan
     threshold: float
     workers: int
+    choice: Choice
+    wish: Wish
     spec: SinkSpec
 
     @property
@@ -83,34 +91,52 @@ def _real(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def set_up(options: Options, package: Package, volume: Volume) -> Setup:
+def engine_wish(options: Options) -> Wish:
+    """Return what the options say of the engine.
+
+    Raises:
+        UsageError: fewer than one worker.
+    """
+    workers = logical_cores() if options.workers is None else options.workers
+    if workers < 1:
+        raise UsageError(f"--workers {workers} cannot work: give at least 1")
+    return Wish(options.engine, options.precision, workers, options.tile_px, options.strict)
+
+
+def set_up(options: Options, package: Package, volume: Volume, choice: Choice, wish: Wish) -> Setup:
     """Decide everything: plan, intensity map, threshold, output.
+
+    Args:
+        options: the user's words.
+        package: what is run.
+        volume: what it is run on.
+        choice: the engine that runs; its threshold holds where the user gives none.
+        wish: from `engine_wish`.
 
     Raises:
         DmnError: an option makes no sense, or the volume does not say its voxel size or is constant.
     """
     contract = package.contract
-    threshold = contract.threshold if options.threshold is None else options.threshold
+    threshold = choice.trial.threshold if options.threshold is None else options.threshold
     if not 0.0 < threshold < 1.0:
         raise UsageError(f"--threshold {threshold:g} is no probability: give a number between 0 and 1")
-    workers = logical_cores() if options.workers is None else options.workers
-    if workers < 1:
-        raise UsageError(f"--workers {workers} cannot work: give at least 1")
     plan = make_plan(
         volume.shape,
-        _known_voxel_nm(volume, contract),
+        known_voxel_nm(volume, contract),
         contract.working_voxel_nm,
         Footprint(contract.stride_px, contract.halo_px, contract.context_slices),
         grid=options.grid,
         tile_px=options.tile_px,
         block=options.block,
     )
-    _check_memory(plan, volume, workers)
+    _check_memory(plan, volume, wish.workers)
     counts = histogram(volume)
     intensity = fit_map(counts, contract.normalisation, volume.path)
     voxel_nm = grid_voxel_nm(volume, contract, options.grid)
     spec = SinkSpec(options.output, plan.output_shape, plan.block, voxel_nm, contract.classes, threshold)
-    return Setup(options, package, volume, counts, intensity, plan, threshold, workers, spec)
+    return Setup(
+        options, package, volume, counts, intensity, plan, threshold, wish.workers, choice, wish, spec
+    )
 
 
 def _check_memory(plan: Plan, volume: Volume, workers: int) -> None:
@@ -122,7 +148,12 @@ def _check_memory(plan: Plan, volume: Volume, workers: int) -> None:
         )
 
 
-def _known_voxel_nm(volume: Volume, contract: Contract) -> Spacing:
+def known_voxel_nm(volume: Volume, contract: Contract) -> Spacing:
+    """Return the voxel size in nm, zyx, that a volume is resampled from.
+
+    Raises:
+        UsageError: the volume does not say it, and the package works at another than the volume's own.
+    """
     if volume.voxel_nm is not None:
         return volume.voxel_nm
     if contract.working_voxel_nm is None:
@@ -170,6 +201,7 @@ def ledger_header(setup: Setup, fingerprint: str, engine: str) -> LedgerHeader:
     options = {
         "threshold": setup.threshold,
         "engine": engine,
+        ENGINE_KEY: vars(setup.choice.candidate).copy(),
         "voxel_nm": setup.volume.voxel_nm,
         "normalisation": [setup.intensity.low, setup.intensity.high, setup.intensity.clip],
     }

@@ -8,14 +8,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dmn_runtime.errors import DmnError, RunError
 from dmn_runtime.geometry import Triple
-from dmn_runtime.normalise import spread
 from dmn_runtime.plan import reflect
 from dmn_train.augment import change_intensity, draw_warp, window_px
 from dmn_train.mask import FOREGROUND, UNLABELLED
-from dmn_train.material import Material, source_input
-from dmn_train.recipe import PlacedRecipe, Recipe
+from dmn_train.material import Material
+from dmn_train.recipe import Recipe
 from dmn_train.stacks import Stack, TargetStack
 
 ANCHOR_REACH = 0.25  # how far, in crops, an anchored crop's centre lies from its foreground voxel at most
@@ -163,30 +161,3 @@ def _draw_table(stack: Stack, rng: Generator, share: float) -> NDArray[np.float3
         return stack.table
     matched = stack.matched[int(rng.spawn(1)[0].integers(len(stack.matched)))]
     return stack.table + blend * (matched - stack.table)
-
-
-def parity_tiles_of(
-    placed: PlacedRecipe, origins: list[dict[str, Any]], context: int, count: int, edge_px: int
-) -> NDArray[np.float32]:
-    """Return tiles for `dmn_train.run.parity_tiles`."""
-    try:
-        stacks, fingerprints = source_input(placed, count)
-    except DmnError as error:
-        raise RunError(f"the source of this run cannot be read ({error}): put it back") from error
-    recorded = [origin["fingerprint"] for origin in origins if origin["role"] == "source"]
-    if recorded[: len(fingerprints)] != fingerprints:
-        raise RunError("the source volume is not the one that this run was trained on: put it back")
-    tiles = []
-    for index in range(count):
-        stack = stacks[index % len(stacks)]
-        centre = _spread_centre(stack, index, count)
-        tiles.append(stack.table[cut_window(stack.grey, centre, context, edge_px, edge_px)])
-    return np.stack(tiles)
-
-
-def _spread_centre(stack: Stack, index: int, count: int) -> Triple:
-    """Walk through z from first to last while y and x visit a lattice."""
-    z, y, x = stack.mask.shape
-    share_y, share_x = (index * 0.6180339887) % 1.0, (index * 0.7548776662) % 1.0
-    zs = spread(z, 1, count)
-    return (zs[index % len(zs)], int(share_y * y), int(share_x * x))

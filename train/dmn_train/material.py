@@ -115,19 +115,26 @@ def load_material(placed: PlacedRecipe) -> Material:
     )
 
 
-def source_input(placed: PlacedRecipe, most: int) -> tuple[list[Stack], list[str]]:
-    """Return at most `most` of the source's stacks, held-out slices included, and their fingerprints.
+def unaugmented(placed: PlacedRecipe, most: int) -> list[tuple[Stack | TargetStack, Origin]]:
+    """Return a run's volumes on the working grid, held-out slices included, without what training adds.
+
+    Args:
+        placed: the recipe.
+        most: how many stacks of the source at most; a made-up source may have hundreds.
 
     Raises:
         VolumeError, RecipeError: as `load_material`.
     """
     recipe = placed.recipe
-    raws = load_source(placed, most)
-    measured = [_measured(raw.image, recipe.normalisation.rule) for raw in raws]
-    stacks = [
-        make_stack(raw, m.map, (), recipe.working_voxel_nm) for raw, m in zip(raws, measured, strict=True)
-    ]
-    return stacks, [raw.image.fingerprint for raw in raws]
+    found: list[tuple[Stack | TargetStack, Origin]] = []
+    for raw in load_source(placed, most):
+        source = _measured(raw.image, recipe.normalisation.rule)
+        stack = make_stack(raw, source.map, (), recipe.working_voxel_nm)
+        found.append((stack, _origin("source", source, raw.mask_fingerprint)))
+    for section in recipe.data.target:
+        target = _measured(_target(placed, section), recipe.normalisation.rule)
+        found.append((_target_stack(target, recipe.working_voxel_nm), _origin("target", target, None)))
+    return found
 
 
 def pooled_quantiles(

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -141,25 +139,3 @@ def _run_from(folder: Path, facts: dict[str, Any]) -> Run:
         placed=PlacedRecipe(recipe, Path(facts["recipe_folder"])),
         facts=facts,
     )
-
-
-def parity_tiles(run: Run, count: int, edge_px: int) -> NDArray[np.float32]:
-    """Return real network input for comparing an exported network with the trained one.
-
-    The tiles are spread evenly over the source on the working grid, normalised as in training, reflected
-    where the volume is smaller than a tile; the same call gives the same tiles.
-
-    Args:
-        run: a finished run.
-        count: how many tiles, at least 1.
-        edge_px: their height and width.
-
-    Returns:
-        float32 nchw, n = count, c = in_channels, h = w = edge_px.
-
-    Raises:
-        RunError: the source volume is gone or is not the one that the run was trained on.
-    """
-    from dmn_train.data import parity_tiles_of
-
-    return parity_tiles_of(run.placed, run.facts["data"], run.spec.context_slices, count, edge_px)

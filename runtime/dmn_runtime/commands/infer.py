@@ -52,7 +52,19 @@ def command(
     block: Annotated[
         str | None, typer.Option(metavar="Z,Y,X", help="Block of voxels read and written at once.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="Engine: auto or cpu.")] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(help="Engine: auto (the fastest here), tensorrt, tensorrt_rtx, cuda, openvino or cpu."),
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Precision: auto (the fastest), or one that the package holds, as fp32.")
+    ] = "auto",
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse, instead of falling back, where an engine fails its certificate."
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output once the new one is complete.")
@@ -80,6 +92,8 @@ def command(
         workers=workers,
         threshold=threshold,
         engine=engine,
+        precision=precision,
+        strict=strict,
         resume=resume,
         overwrite=overwrite,
         check_seams=check_seams,
@@ -152,6 +166,7 @@ def summary(options: Options, report: Report) -> list[str]:
     lines = [
         f"{report.input.name}: {z} x {y} x {x} voxels (zyx){_grids(report)} with {report.package.name}",
         f"engine: {report.engine}; {report.workers} workers",
+        f"chosen: {report.engine_reason}",
         f"foreground: {100 * report.foreground_share:.2f} % of the voxels at threshold {report.threshold:g}",
         f"speed: {report.voxels_per_s / 1e6:.2f} Mvoxel/s end to end, {report.wall_s:.1f} s"
         + _peak(report.peak_rss_bytes),

@@ -7,6 +7,25 @@ from numpy.typing import NDArray
 
 from dmn_runtime.volume.base import Voxels
 
+Tiles = NDArray[np.float32]
+
+
+class Runner(Protocol):
+    """A bare network, loaded and ready. `run` may be called from several threads at once."""
+
+    @property
+    def description(self) -> str:
+        """Library, version and device, for the report."""
+        ...
+
+    def run(self, tiles: Tiles) -> Tiles:
+        """Return the logits, float32 nchw, of network input, float32 nchw."""
+        ...
+
+    def close(self) -> None:
+        """Free what the runner holds."""
+        ...
+
 
 class Engine(Protocol):
     """A network ready to run, with normalisation, activation and quantisation around it."""
@@ -18,7 +37,11 @@ class Engine(Protocol):
 
     @property
     def description(self) -> str:
-        """Library, version and device, for the report."""
+        """Precision, library, version and device, for the report."""
+        ...
+
+    def logits(self, tiles: Tiles) -> Tiles:
+        """Run the bare network: network input in, logits out, both float32 nchw."""
         ...
 
     def segment(self, patch: Voxels) -> NDArray[np.uint8]:

@@ -4,51 +4,27 @@ Several such calls side by side beat one call with several threads: nothing wait
 machine costs one tile instead of all.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from dmn_runtime.errors import EngineError
+from dmn_runtime.engines.host import HostEngine
+from dmn_runtime.engines.onnx_session import OnnxRunner, open_session, runner_of
 from dmn_runtime.plan import Footprint
-from dmn_runtime.tiles import gather, scatter
-from dmn_runtime.volume.base import Voxels
+
+PROVIDER = "CPUExecutionProvider"
 
 
-@dataclass(frozen=True)
-class CpuEngine:
-    """A network on the CPU with its normalisation; satisfies `Engine`.
+def open_cpu(network: bytes, *, optimised: bool = True) -> OnnxRunner:
+    """Load a network on the CPU; see `open_session`.
 
-    `table` is the network input of each grey value of the volume's dtype.
+    Raises:
+        EngineError: ONNX Runtime cannot load the network.
     """
-
-    session: ort.InferenceSession
-    table: NDArray[np.float32]
-    footprint: Footprint
-    name: str = "cpu"
-
-    @property
-    def description(self) -> str:
-        """Library, version and device, for the report."""
-        return f"onnxruntime {ort.__version__}, {self.session.get_providers()[0]}, 1 thread a worker"
-
-    def logits(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the bare network: float32 nchw in, float32 nchw out."""
-        result: NDArray[np.float32] = self.session.run(None, {"image": tiles})[0]
-        return result
-
-    def segment(self, patch: Voxels) -> NDArray[np.uint8]:
-        """Return the probability of the patch's core; see `Engine`."""
-        logits = self.logits(gather(patch, self.table, self.footprint.context_slices))
-        return scatter(logits, self.footprint.halo_px)
-
-    def close(self) -> None:
-        """Nothing to do: the session goes with the object."""
+    return runner_of(open_session(network, PROVIDER, optimised=optimised), "1 thread a worker")
 
 
-def open_cpu_engine(network: bytes, table: NDArray[np.float32], footprint: Footprint) -> CpuEngine:
-    """Load an ONNX network.
+def open_cpu_engine(network: bytes, table: NDArray[np.float32], footprint: Footprint) -> HostEngine:
+    """Load a network in fp32 as an engine.
 
     Args:
         network: the bytes of the .onnx file; input `image`, one output.
@@ -58,13 +34,4 @@ def open_cpu_engine(network: bytes, table: NDArray[np.float32], footprint: Footp
     Raises:
         EngineError: ONNX Runtime cannot load the network.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # The library raises unrelated types; the package's hash has been checked, so its words are the cause.
-        raise EngineError(f"onnxruntime {ort.__version__} cannot load the network: {error}") from error
-    return CpuEngine(session, table, footprint)
+    return HostEngine("cpu", "fp32", open_cpu(network), table, footprint)

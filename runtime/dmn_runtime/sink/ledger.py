@@ -135,6 +135,16 @@ class Ledger:
         _compare(output, begun, header.as_json())
         return cls(output, _blocks(path, lines), size)
 
+    @classmethod
+    def begun(cls, output: Path) -> dict[str, Any] | None:
+        """Return the header of the ledger of `output` as JSON, None where there is none that can be read."""
+        path = ledger_path(output)
+        try:
+            content = path.read_bytes()
+            return _header(path, content[: content.rfind(b"\n") + 1].splitlines())
+        except (OSError, ResumeError):
+            return None
+
     @property
     def has_blocks(self) -> bool:
         """Tell whether any block is finished, by this run or an earlier one."""

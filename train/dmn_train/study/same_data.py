@@ -3,14 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from dmn_runtime.contract import Normalisation
-from dmn_runtime.errors import DmnError, RunError
-from dmn_runtime.volume.fingerprint import WHOLE_BYTES
-from dmn_runtime.volume.open import open_volume
+from dmn_runtime.errors import RunError
+from dmn_train.file_times import fingerprint_holds_times
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import Run
 from dmn_train.sections import SourceSection, TargetSection
@@ -64,7 +62,7 @@ def check_same_data(runs: Mapping[str, tuple[Job, Run]]) -> None:
             copies[key].append(copy)
     for first, *others in copies.values():
         unlike = [one for one in others if one.fingerprint != first.fingerprint]
-        if unlike and _times_count(first.path):
+        if unlike and fingerprint_holds_times(first.path):
             unlike = [one for one in unlike if not one.is_like(first)]
         if unlike:
             raise RunError(
@@ -94,12 +92,3 @@ def _copies(run: str, placed: PlacedRecipe, facts: dict[str, Any]) -> list[tuple
 
 def _name(path: str) -> str:
     return "/".join(Path(path).parts[-KEPT_PARTS:])
-
-
-def _times_count(path: str) -> bool:
-    """Tell whether a volume's fingerprint may hold file times; it may where the volume is not here to ask."""
-    try:
-        with open_volume(path) as volume:
-            return prod(volume.shape) * volume.dtype.itemsize > WHOLE_BYTES
-    except DmnError:
-        return True

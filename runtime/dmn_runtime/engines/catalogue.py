@@ -1,0 +1,128 @@
+"""The table of engines: what each is called, which arithmetic it runs, what it needs, how it is opened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dmn_runtime.engines.base import Runner
+from dmn_runtime.extras import EXTRA_OF, is_present
+from dmn_runtime.gpu.inquiry import visible_gpus
+from dmn_runtime.package import Package
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an engine is opened for.
+
+    Attributes:
+        package: holds the network.
+        precision: one that the package holds.
+        workers: threads that will call at once.
+        edge_px: height and width of the largest tile, halo included.
+        batch: most slices in one call.
+        say: takes sentences for people.
+    """
+
+    package: Package
+    precision: str
+    workers: int
+    edge_px: int
+    batch: int
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of engine.
+
+    Attributes:
+        word: of `--engine`.
+        precisions: arithmetic that it runs, of what packages may hold.
+        absence: returns why this machine cannot run it, None if it can.
+        open: loads a network; raises EngineError.
+    """
+
+    word: str
+    precisions: tuple[str, ...]
+    absence: Callable[[], str | None]
+    open: Callable[[Order], Runner]
+
+
+def _open_cpu(order: Order) -> Runner:
+    from dmn_runtime.engines.cpu import open_cpu
+
+    return open_cpu(order.package.network(order.precision))
+
+
+def _open_cuda(order: Order) -> Runner:
+    from dmn_runtime.engines.cuda import open_cuda
+
+    return open_cuda(order.package.network(order.precision))
+
+
+def _open_openvino(order: Order) -> Runner:
+    from dmn_runtime.engines.openvino import open_openvino
+
+    return open_openvino(order.package.network(order.precision), order.precision, order.workers)
+
+
+def _open_tensorrt(library: str) -> Callable[[Order], Runner]:
+    def open_plan(order: Order) -> Runner:
+        from dmn_runtime.engines.tensorrt import open_tensorrt
+
+        return open_tensorrt(library, order)
+
+    return open_plan
+
+
+def _never_absent() -> str | None:
+    return None
+
+
+def _without(module: str) -> Callable[[], str | None]:
+    def absence() -> str | None:
+        if is_present(module):
+            return None
+        return f"{module} is not installed: pip install 'dmn-em[{EXTRA_OF[module]}]'"
+
+    return absence
+
+
+def _no_gpu() -> str | None:
+    return None if visible_gpus() else "no NVIDIA driver answers on this machine"
+
+
+def _tensorrt_absence(module: str) -> Callable[[], str | None]:
+    return lambda: _without(module)() or _no_gpu()
+
+
+def _cuda_absence() -> str | None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return (
+            "the onnxruntime that is installed is built for the CPU: "
+            "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        )
+    return _no_gpu()
+
+
+KINDS = (
+    Kind("tensorrt", ("fp16", "int8-trt", "fp32"), _tensorrt_absence("tensorrt"), _open_tensorrt("tensorrt")),
+    Kind(
+        "tensorrt_rtx",
+        ("fp16", "int8-trt", "fp32"),
+        _tensorrt_absence("tensorrt_rtx"),
+        _open_tensorrt("tensorrt_rtx"),
+    ),
+    Kind("cuda", ("fp16", "fp32"), _cuda_absence, _open_cuda),
+    Kind("openvino", ("int8", "bf16", "fp32"), _without("openvino"), _open_openvino),
+    Kind("cpu", ("int8", "fp32"), _never_absent, _open_cpu),
+)
+"""All engines, in the order in which one falls back on the next."""
+
+WORDS = tuple(kind.word for kind in KINDS)
+
+
+def kind_of(word: str) -> Kind:
+    """Return the kind that `word` names."""
+    return next(kind for kind in KINDS if kind.word == word)

@@ -1,0 +1,121 @@
+"""What engines were found to do on this machine, kept between runs until something that matters changes.
+
+One JSON file a state of affairs: package, processor, GPUs and their driver, libraries, DMN. A file that
+cannot be read, or is of another state, is no news: the engines are examined again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dmn_runtime._version import __version__
+from dmn_runtime.cache_folder import cache_folder
+from dmn_runtime.certificate.parity import Parity
+from dmn_runtime.certificate.tolerance import Tolerance
+from dmn_runtime.engines.candidates import Candidate
+from dmn_runtime.engines.trial import Trial
+from dmn_runtime.errors import OutputError
+from dmn_runtime.gpu.inquiry import visible_gpus
+from dmn_runtime.machine import cpu_model, instruction_sets, logical_cores
+from dmn_runtime.whole_file import whole_file
+
+FORMAT_VERSION = 1
+LIBRARIES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt-cu13",
+    "tensorrt-rtx-cu13",
+)
+"""Distributions of which another version may compute or rank otherwise."""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the finding depends on; `facts` is JSON."""
+
+    facts: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 (hex) of the facts."""
+        text = json.dumps(self.facts, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def state_of(package_sha256: str, workers: int, edge_px: int) -> State:
+    """Return the present state of affairs for a package.
+
+    Args:
+        package_sha256: of the package's file.
+        workers: threads that call at once.
+        edge_px: of the largest tile, halo included.
+    """
+    return State(
+        {
+            "format_version": FORMAT_VERSION,
+            "dmn": __version__,
+            "package": package_sha256,
+            "cpu": cpu_model(),
+            "instruction_sets": list(instruction_sets() or ()),
+            "logical_cores": logical_cores(),
+            "gpus": [[gpu.name, gpu.driver_version] for gpu in visible_gpus()],
+            "libraries": {name: _version(name) for name in LIBRARIES},
+            "workers": workers,
+            "edge_px": edge_px,
+        }
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def recall(state: State) -> dict[Candidate, Trial]:
+    """Return what is known for a state; empty where nothing is, or what there is cannot be read."""
+    try:
+        document = json.loads(_path(state).read_text(encoding="utf-8"))
+        if document["state"] != state.facts:
+            return {}
+        trials = [_trial(entry) for entry in document["trials"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {trial.candidate: trial for trial in trials}
+
+
+def remember(state: State, trials: Iterable[Trial]) -> str | None:
+    """Keep trials for next time; return why they cannot be kept, None where they are."""
+    path = _path(state)
+    document = {"state": state.facts, "trials": [asdict(trial) for trial in trials]}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path, "record of engines") as partial:
+            partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    except (OSError, OutputError) as error:
+        return str(error)
+    return None
+
+
+def _path(state: State) -> Path:
+    return cache_folder() / "machine" / f"{state.digest}.json"
+
+
+def _trial(entry: dict[str, Any]) -> Trial:
+    parity, speed, fault = entry["parity"], entry["voxels_per_s"], entry["fault"]
+    return Trial(
+        Candidate(**entry["candidate"]),
+        str(entry["description"]),
+        float(entry["threshold"]),
+        Tolerance(**entry["tolerance"]),
+        None if parity is None else Parity(**parity),
+        None if speed is None else float(speed),
+        None if fault is None else str(fault),
+    )

@@ -1,0 +1,38 @@
+"""Draw the golden tile on which an engine strays most."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dmn_runtime.certificate.golden import read_golden
+from dmn_runtime.certificate.worst_tile import write_worst_tile
+from dmn_runtime.engines.choose import Wish, opened, order_for
+from dmn_runtime.engines.trial import Trial, probabilities
+from dmn_runtime.errors import DmnError
+from dmn_runtime.package import Package
+
+
+def draw_worst(package: Package, trial: Trial, wish: Wish, path: Path, say: Callable[[str], None]) -> None:
+    """Run the worst tile of a trial once more and write a picture of it.
+
+    Args:
+        package: that was examined.
+        trial: with parity.
+        wish: of the examination.
+        path: PNG to write; its folder is made.
+        say: takes sentences for people.
+
+    Raises:
+        DmnError: the engine cannot be opened any more, or the picture cannot be written.
+    """
+    assert trial.parity is not None
+    worst, golden = trial.parity.worst_tile, read_golden(package)
+    runner = opened(trial.candidate, order_for(package, trial.candidate, wish, say))
+    if isinstance(runner, DmnError):
+        raise runner
+    try:
+        found = probabilities(runner, golden.tiles[worst : worst + 1])[0, 0]
+    finally:
+        runner.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    thresholds = (package.contract.threshold, trial.threshold)
+    write_worst_tile(path, golden.tiles[worst], golden.probability[worst, 0], found, thresholds)
