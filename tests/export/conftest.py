@@ -129,7 +129,23 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def contract() -> Contract:
     """Return the contract of a package with one fp32 network of one input slice."""
-    certificate = Certificate(1e-6, 1e-7, 0.0, 8, 1e-4, 5e-4, True, "onnxruntime CPU")
+    certificate = Certificate(
+        engine="cpu",
+        library="onnxruntime 1.31.1",
+        device="Some CPU, 1 thread",
+        tiles=8,
+        threshold=0.5,
+        max_dp=1e-6,
+        mean_dp=1e-7,
+        iou_change=0.0,
+        objects=5,
+        objects_matched=5,
+        tolerance_max_dp=1e-4,
+        tolerance_iou_change=5e-4,
+        voxels_per_s=2e6,
+        speedup=None,
+        passed=True,
+    )
     return Contract(
         name="mito",
         description="Mitochondria.",
@@ -142,7 +158,7 @@ def contract() -> Contract:
         working_voxel_nm=None,
         normalisation=Normalisation(),
         threshold=0.5,
-        precisions={"fp32": Precision("weights.onnx", certificate)},
+        precisions={"fp32": Precision("weights.onnx", (certificate,))},
         domain=Domain((-1.0, -0.8, -0.2, 0.1, 0.4, 0.8, 1.0), 0.06),
         provenance={"method": "source_only"},
     )

@@ -6,16 +6,21 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from dmn_runtime.certificate.golden import golden_members, golden_table
 from dmn_runtime.contract import Certificate, Contract, Domain, Normalisation, Precision
 from dmn_runtime.contract_json import to_json
 from dmn_runtime.plan import Footprint
+
+GOLDEN_TILES = 2
 
 
 def _conv(name: str, weight: np.ndarray) -> onnx.TensorProto:
@@ -71,16 +76,49 @@ def small_network() -> Callable[[int], tuple[bytes, Footprint]]:
     return make
 
 
+def make_certificate(**changes: object) -> Certificate:
+    """Return a sound certificate of fp32 by ONNX Runtime, with changes."""
+    known: dict[str, Any] = {
+        "engine": "cpu",
+        "library": "onnxruntime 1.31.1",
+        "device": "Some CPU, 1 thread",
+        "tiles": GOLDEN_TILES,
+        "threshold": 0.5,
+        "max_dp": 1e-6,
+        "mean_dp": 1e-7,
+        "iou_change": 0.0,
+        "objects": None,
+        "objects_matched": None,
+        "tolerance_max_dp": 1e-4,
+        "tolerance_iou_change": 5e-4,
+        "voxels_per_s": None,
+        "speedup": None,
+        "passed": True,
+    }
+    return Certificate(**(known | changes))
+
+
+@pytest.fixture(scope="session")
+def certificate() -> Callable[..., Certificate]:
+    """Return a maker of sound certificates of fp32, which takes fields that are otherwise."""
+    return make_certificate
+
+
 @pytest.fixture(scope="session")
 def small_package(
     small_network: Callable[[int], tuple[bytes, Footprint]], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """Return a maker of packages around the small network, random weights and all."""
+    """Return a maker of packages around the small network, random weights and all.
+
+    `shift` is how wrong the golden answers are, so that every engine fails on them.
+    """
     folder = tmp_path_factory.mktemp("packages")
 
-    def make(context: int = 0, working_nm: float | None = None, halo_px: int | None = None) -> Path:
+    def make(
+        context: int = 0, working_nm: float | None = None, halo_px: int | None = None, shift: float = 0.0
+    ) -> Path:
         network, footprint = small_network(context)
-        certificate = Certificate(1e-6, 1e-7, 0.0, 4, 1e-4, 5e-4, True, "onnxruntime")
+        members = {"weights.onnx": network, **_golden(network, 2 * context + 1, shift)}
         contract = Contract(
             name="small",
             description="A network with random weights, for tests.",
@@ -93,15 +131,13 @@ def small_package(
             working_voxel_nm=working_nm,
             normalisation=Normalisation(),
             threshold=0.5,
-            precisions={"fp32": Precision("weights.onnx", certificate)},
+            precisions={"fp32": Precision("weights.onnx", (make_certificate(),))},
             domain=Domain((-1.0, -0.9, -0.5, 0.0, 0.5, 0.9, 1.0), 0.1),
             provenance={"method": "none"},
-            members={"weights.onnx": hashlib.sha256(network).hexdigest()},
+            members=_hashes(members),
         )
-        path = folder / f"small-{context}-{working_nm}-{halo_px}.zip"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("dmn.json", json.dumps(to_json(contract)))
-            archive.writestr("weights.onnx", network)
+        path = folder / f"small-{context}-{working_nm}-{halo_px}-{shift}.zip"
+        _write(path, to_json(contract), members)
         return path
 
     return make
@@ -113,19 +149,36 @@ def tested_package(small_package: Callable[..., Path], tmp_path: Path) -> Callab
 
     def make(shift: float = 0.0, working_nm: float | None = None) -> Path:
         with zipfile.ZipFile(small_package(working_nm=working_nm)) as archive:
-            network, document = archive.read("weights.onnx"), json.loads(archive.read("dmn.json"))
-        image, output = _test_tensors(network)
-        tensors = {"test_input.npy": _npy(image), "test_output.npy": _npy(output + np.float32(shift))}
-        document["members"] |= {name: hashlib.sha256(npy).hexdigest() for name, npy in tensors.items()}
+            document = json.loads(archive.read("dmn.json"))
+            members = {name: archive.read(name) for name in document["members"]}
+        image, output = _test_tensors(members["weights.onnx"])
+        members |= {"test_input.npy": _npy(image), "test_output.npy": _npy(output + np.float32(shift))}
+        document["members"] = _hashes(members)
         document["provenance"] = {"run": {"method": "source_only", "seed": 3}}
         path = tmp_path / "tested.zip"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("dmn.json", json.dumps(document))
-            for name, content in {"weights.onnx": network, **tensors}.items():
-                archive.writestr(name, content)
+        _write(path, document, members)
         return path
 
     return make
+
+
+def _golden(network: bytes, in_channels: int, shift: float) -> dict[str, bytes]:
+    """Return golden tiles of noise, and the network's own answers, wrong by `shift`."""
+    shape = (GOLDEN_TILES, in_channels, 32, 32)
+    grey = np.random.default_rng(2).integers(0, 256, shape).astype(np.uint8)
+    probability = _probability(network, golden_table(Normalisation())[grey])
+    return golden_members(grey, np.clip(probability + shift, 0.0, 1.0))
+
+
+def _hashes(members: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+
+
+def _write(path: Path, document: dict[str, Any], members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("dmn.json", json.dumps(document))
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 def _test_tensors(network: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -133,9 +186,15 @@ def _test_tensors(network: bytes) -> tuple[np.ndarray, np.ndarray]:
     image = np.random.default_rng(1).integers(0, 256, (1, 1, 32, 32)).astype(np.uint8)
     low, high = np.percentile(image, [1, 99])
     scaled = 2 * (image - low) / (high - low + 1e-6) - 1
+    probability = _probability(network, np.clip(scaled, -2, 2).astype(np.float32))
+    return image, probability.astype(np.float32)
+
+
+def _probability(network: bytes, tiles: NDArray[np.float32]) -> NDArray[np.float64]:
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    [logits] = session.run(None, {"image": np.clip(scaled, -2, 2).astype(np.float32)})
-    return image, (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+    [logits] = session.run(None, {"image": tiles})
+    answer: NDArray[np.float64] = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return answer
 
 
 def _npy(array: np.ndarray) -> bytes:
