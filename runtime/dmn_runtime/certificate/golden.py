@@ -57,12 +57,12 @@ def read_golden(package: Package) -> Golden:
             f"{package.path} holds no {missing[0]}, without which no engine can be examined: export it again"
         )
     grey, output = _array(package, GOLDEN_INPUT_MEMBER), _array(package, GOLDEN_OUTPUT_MEMBER)
-    wanted = (len(grey), 1, *grey.shape[2:])
     if grey.dtype != np.uint8 or grey.ndim != 4 or grey.shape[1] != contract.in_channels:
         raise InvalidField(
             f"{package.path}: {GOLDEN_INPUT_MEMBER} is {grey.dtype} {grey.shape}, wanted uint8 nchw with "
             f"{contract.in_channels} channels: export it again"
         )
+    wanted = (len(grey), 1, *grey.shape[2:])
     if output.dtype != np.uint16 or output.shape != wanted or not len(grey):
         raise InvalidField(
             f"{package.path}: {GOLDEN_OUTPUT_MEMBER} is {output.dtype} {output.shape}, "
@@ -75,7 +75,7 @@ def read_golden(package: Package) -> Golden:
 def _array(package: Package, member: str) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = np.load(BytesIO(package.read_member(member)), allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError, MemoryError) as error:  # empty, or a petabyte by its head
         raise InvalidField(f"{package.path}: {member} is no NumPy file ({error}): export it again") from error
     return array
 
