@@ -9,7 +9,7 @@ from dmn_runtime.certificate.tolerance import Tolerance
 from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.trial import probabilities
 
-MARGIN = 0.8
+MARGIN = 0.6
 """Share of the tolerance that must suffice on the tiles the network was fitted to; others will be worse."""
 
 Quantise = Callable[[bytes, Tiles, tuple[int, int]], bytes]

@@ -15,7 +15,6 @@ import onnxruntime
 import onnxscript
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from dmn_export.bioimageio_model import (
     COVER_MEMBER,
@@ -48,6 +47,7 @@ from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.engines.trial import timed
 from dmn_runtime.errors import CertificateError, UsageError
 from dmn_runtime.geometry import round_up
+from dmn_runtime.normalise import fit_map
 from dmn_runtime.package import Package
 from dmn_runtime.selftest import TEST_INPUT_MEMBER, TEST_OUTPUT_MEMBER
 from dmn_train.real_tiles import real_tiles
@@ -125,7 +125,9 @@ def export_run(
     reach = measure_reach(network, run.spec.in_channels)
     edge_px = round_up(max(TILE_PX, 2 * reach.halo_px + reach.stride_px), reach.stride_px)
     real = real_tiles(run, GOLDEN_TILES, CALIBRATION_TILES, edge_px)
-    golden = answers_of(network, _as_shipped(real.golden, run.normalisation))
+    shipped = real.golden if wishes.test_input == "source" else _phantom_tiles(run, edge_px)
+    examined = shipped if shipped is real.golden else np.concatenate([real.golden, shipped])
+    golden = answers_of(network, _as_shipped(examined, run.normalisation))
     calibration = answers_of(network, real.calibration)
     say("exporting the network and making its precisions")
     onnx_file = export_onnx(network, run.spec.in_channels, reach.stride_px)
@@ -134,7 +136,8 @@ def export_run(
     verdicts = certify(networks, golden, calibration, threshold, timer)
     refused = _judge(verdicts, golden, threshold, output, wishes.strict)
     contract = _contract(run, wishes, threshold, reach, verdicts)
-    members = _members(contract, run, wishes, networks, golden, network)
+    travelling = Answers(golden.tiles[-len(shipped) :], golden.probability[-len(shipped) :])
+    members = _members(contract, run, wishes, networks, travelling)
     return Exported(write_package(output, contract, members), refused)
 
 
@@ -235,46 +238,29 @@ def _contract(run: Run, wishes: Wishes, threshold: float, reach: Reach, verdicts
     )
 
 
-def _test_image(run: Run, wishes: Wishes, golden: Answers) -> NDArray[np.uint8]:
-    """Return the image of bioimage.io's test, uint8 nchw, n = 1: the tile with the most foreground."""
-    if wishes.test_input == "source":
-        best = most_foreground(golden.probability)
-        return grey_from_tiles(golden.tiles[best : best + 1], run.normalisation)
-    return _phantoms(run, golden.tiles.shape[-1], 1)
-
-
-def _phantoms(run: Run, edge_px: int, count: int) -> NDArray[np.uint8]:
-    """Return made-up tissue, uint8 nchw."""
+def _phantom_tiles(run: Run, edge_px: int) -> Tiles:
+    """Return made-up tissue as network input, each image normalised by itself as a volume would be."""
     pixel_nm = run.working_voxel_nm or run.voxel_nm[1]
+    images = [phantom_image(run.spec.in_channels, edge_px, pixel_nm, index) for index in range(GOLDEN_TILES)]
+    rule = run.normalisation
     return np.concatenate(
-        [phantom_image(run.spec.in_channels, edge_px, pixel_nm, index) for index in range(count)]
+        [fit_map(np.bincount(one.ravel(), minlength=256), rule, "phantom").apply(one) for one in images]
     )
 
 
-def _golden_members(run: Run, wishes: Wishes, golden: Answers, network: nn.Module) -> dict[str, bytes]:
-    """Return the tiles that the runtime will examine engines on, and the trained network's answers."""
-    if wishes.test_input == "source":
-        return golden_members(grey_from_tiles(golden.tiles, run.normalisation), golden.probability)
-    grey = _phantoms(run, golden.tiles.shape[-1], GOLDEN_TILES)
-    return golden_members(grey, answers_of(network, golden_table(run.normalisation)[grey]).probability)
-
-
 def _members(
-    contract: Contract,
-    run: Run,
-    wishes: Wishes,
-    networks: Mapping[str, bytes],
-    golden: Answers,
-    network: nn.Module,
+    contract: Contract, run: Run, wishes: Wishes, networks: Mapping[str, bytes], golden: Answers
 ) -> dict[str, bytes]:
-    image = _test_image(run, wishes, golden)
+    grey = grey_from_tiles(golden.tiles, run.normalisation)
+    best = most_foreground(golden.probability)
+    image = grey[best : best + 1]  # what bioimage.io tests: the tile with the most foreground
     tensors = make_test_tensors(networks[REFERENCE_PRECISION], image, contract.normalisation)
     members = {
         COVER_MEMBER: cover_png(tensors),
         README_MEMBER: write_readme(contract, wishes.test_input).encode("utf-8"),
         TEST_INPUT_MEMBER: _npy(tensors.image),
         TEST_OUTPUT_MEMBER: _npy(tensors.output),
-        **_golden_members(run, wishes, golden, network),
+        **golden_members(grey, golden.probability),
         **{contract.precisions[name].member: networks[name] for name in contract.precisions},
     }
     description = describe(

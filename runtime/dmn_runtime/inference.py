@@ -77,7 +77,10 @@ def infer(options: Options, watch: Watch) -> Report | None:
     with output_lock(options.output), open_volume(options.volume, voxel_nm=options.voxel_nm) as volume:
         if options.resume:
             wish = _as_begun(wish, options.output)
-        setup = set_up(options, package, volume, choose(package, wish, watch.say), wish)
+        chosen_s = -perf_counter()
+        choice = choose(package, wish, watch.say)
+        chosen_s += perf_counter()
+        setup = set_up(options, package, volume, choice, wish)
         start = prepare_output(options.output, overwrite=options.overwrite, resume=options.resume)
         fingerprint = volume.fingerprint()
         if start is Start.COMPLETE:
@@ -85,7 +88,7 @@ def infer(options: Options, watch: Watch) -> Report | None:
             watch.say(f"{options.output} is complete already")
             return None
         drift = _warn(watch, drift_of(setup))
-        run = _Run(setup, fingerprint, watch, begin_s)
+        run = _Run(setup, fingerprint, watch, begin_s + chosen_s, chosen_s)
         try:
             with run.executed(start) as ledger:
                 statistics = _statistics_of(setup) if run.resumed else run.statistics
@@ -121,12 +124,13 @@ def _warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
 class _Run:
     """The stream of one run, between an opened ledger and a finished output."""
 
-    def __init__(self, setup: Setup, fingerprint: str, watch: Watch, begin_s: float) -> None:
+    def __init__(self, setup: Setup, fingerprint: str, watch: Watch, begin_s: float, chosen_s: float) -> None:
         self.setup = setup
         self.fingerprint = fingerprint
         self.clock = Clock()
         self.watch = watch
         self.begin_s = begin_s
+        self.chosen_s = chosen_s
         self.first_tile_s: float | None = None
         self.resumed = False
         self.statistics = SliceStatistics(setup.plan.output_shape)
@@ -192,6 +196,7 @@ class _Run:
             self.engine.description,
             busy_s,
             perf_counter() - self.begin_s,
+            self.chosen_s,
             self.first_tile_s,
             self.voxels,
             started,

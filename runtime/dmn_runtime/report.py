@@ -86,7 +86,8 @@ class Report:
         workers: engine threads.
         threshold: probability from which a voxel is foreground.
         busy_s: stage to seconds of work in it, summed over threads; a stage that never ran is left out.
-        wall_s: from the start of this run to its finished output.
+        wall_s: from the start of this run to its finished output, without `choose_s`.
+        choose_s: spent on choosing the engine, most of it the first time a package is used on a machine.
         first_tile_s: from the start to the first segmented tile; None if this run had none left to do.
         voxels: output voxels segmented by this run; less than the output where it was resumed.
         peak_rss_bytes: largest resident memory of the process; None where the system does not tell.
@@ -111,6 +112,7 @@ class Report:
     threshold: float
     busy_s: dict[str, float]
     wall_s: float
+    choose_s: float
     first_tile_s: float | None
     voxels: int
     peak_rss_bytes: int | None

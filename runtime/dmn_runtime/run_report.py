@@ -44,6 +44,7 @@ class Tally:
     engine: str
     busy_s: dict[str, float]
     wall_s: float
+    choose_s: float
     first_tile_s: float | None
     voxels: int
     started: datetime
@@ -68,6 +69,7 @@ def make_report(setup: Setup, tally: Tally) -> Report:
         threshold=setup.threshold,
         busy_s=tally.busy_s,
         wall_s=tally.wall_s,
+        choose_s=tally.choose_s,
         first_tile_s=tally.first_tile_s,
         voxels=tally.voxels,
         peak_rss_bytes=peak_rss_bytes(),

@@ -1,18 +1,31 @@
 """dmn export: turn a run into a certified package."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dmn_runtime.contract import Certificate
+from dmn_runtime.errors import UsageError
 from dmn_runtime.package import Package
+
+if TYPE_CHECKING:
+    from dmn_export.airgap.plan import AirGapWishes
+    from dmn_export.pipeline import Wishes
+    from dmn_train.run import Run
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder, as dmn train leaves it.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Package to write, NAME.zip.", show_default=False)
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Package to write, NAME.zip; with --air-gapped a folder.",
+            show_default=False,
+        ),
     ],
     name: Annotated[str | None, typer.Option(help="Name for people; the recipe's if not given.")] = None,
     description: Annotated[str | None, typer.Option(help="One sentence; the recipe's if not given.")] = None,
@@ -35,7 +48,37 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Write nothing if any precision is refused.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing package.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands at -o.")] = False,
+    air_gapped: Annotated[
+        bool,
+        typer.Option(
+            "--air-gapped", help="Write a folder for a PC without network: package, wheels, install scripts."
+        ),
+    ] = False,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="LIST",
+            help="With --air-gapped: GPUs to build engines for: rtx20, a100, rtx30, rtx40, rtx50.",
+        ),
+    ] = None,
+    platform: Annotated[
+        str, typer.Option(metavar="LIST", help="With --air-gapped: systems of the PCs.")
+    ] = "linux,windows",
+    python: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="With --air-gapped: Pythons of the PCs, as 3.11,3.12 [this one's]."
+        ),
+    ] = None,
+    own_wheel: Annotated[
+        Path | None,
+        typer.Option(help="With --air-gapped: a wheel of dmn-em, instead of making one.", show_default=False),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --air-gapped: say what would be done, and stop.")
+    ] = False,
 ) -> None:
     """Turn a run into a certified package: one zip with the network, in every precision that is sound.
 
@@ -47,8 +90,49 @@ def command(
 
     precisions = PRECISIONS if precision is None else tuple(precision.split(","))
     wishes = Wishes(name, description, threshold, licence, test_input, precisions, strict, overwrite)
-    exported = export_run(load_run(run), output, wishes, _say)
-    typer.echo(_summary(exported.package, exported.refused))
+    if not air_gapped:
+        if targets is not None or python is not None or own_wheel is not None or dry_run:
+            raise UsageError("--for, --python, --own-wheel and --dry-run belong to --air-gapped: add it")
+        exported = export_run(load_run(run), output, wishes, _say)
+        typer.echo(_summary(exported.package, exported.refused))
+        return
+    _export_air_gapped(
+        load_run(run),
+        output,
+        wishes,
+        _air_gap(platform, python, targets, own_wheel, overwrite),
+        dry_run=dry_run,
+    )
+
+
+def _air_gap(
+    platform: str, python: str | None, targets: str | None, own_wheel: Path | None, overwrite: bool
+) -> "AirGapWishes":
+    from dmn_export.airgap.here import look_here
+    from dmn_export.airgap.plan import AirGapWishes
+
+    return AirGapWishes(
+        here=look_here(),
+        platforms=tuple(platform.split(",")),
+        pythons=() if python is None else tuple(python.split(",")),
+        gpu_families=() if targets is None else tuple(targets.split(",")),
+        own_wheel=own_wheel,
+        overwrite=overwrite,
+    )
+
+
+def _export_air_gapped(
+    run: "Run", folder: Path, wishes: "Wishes", air_gap: "AirGapWishes", *, dry_run: bool
+) -> None:
+    from dmn_export.airgap.from_run import export_air_gapped
+    from dmn_export.airgap.plan import describe_plan, plan_folder
+
+    if dry_run:
+        typer.echo(describe_plan(plan_folder(air_gap), folder, f"{folder.name}.zip"))
+        return
+    exported = export_air_gapped(run, folder, wishes, air_gap, _say)
+    typer.echo(_summary(replace(exported.package, path=folder / f"{folder.name}.zip"), exported.refused))
+    typer.echo(f"{folder}: bring it to the PC whole and follow its README.md")
 
 
 def _say(sentence: str) -> None:

@@ -20,6 +20,8 @@ from dmn_runtime.run_report import preview_path, report_path
 from dmn_runtime.setup import Options
 from dmn_runtime.sink.paths import final_paths
 
+NOTABLE_S = 0.5
+
 
 class At(Enum):
     """The grid that is written."""
@@ -171,6 +173,8 @@ def summary(options: Options, report: Report) -> list[str]:
         f"speed: {report.voxels_per_s / 1e6:.2f} Mvoxel/s end to end, {report.wall_s:.1f} s"
         + _peak(report.peak_rss_bytes),
     ]
+    if report.choose_s >= NOTABLE_S:
+        lines.append(f"before that {report.choose_s:.1f} s to examine the engines; next time they are known")
     if report.seams is not None:
         lines.append(report.seams.sentence())
     written = (*final_paths(options.output), report_path(options.output), preview_path(options.output))
