@@ -7,7 +7,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any, NoReturn, TypeVar
 
 from dmn_runtime.contract import (
@@ -69,7 +68,7 @@ def to_json(contract: Contract) -> dict[str, Any]:
             }
             for name, precision in contract.precisions.items()
         },
-        "plans": [asdict(plan) for plan in contract.plans],
+        "plans": [_as_lists(vars(plan)) for plan in contract.plans],
         "domain": {
             "quantiles": list(contract.domain.quantiles),
             "foreground_share": contract.domain.foreground_share,
@@ -77,6 +76,11 @@ def to_json(contract: Contract) -> dict[str, Any]:
         "provenance": contract.provenance,
         "members": dict(contract.members),
     }
+
+
+def _as_lists(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with tuples as the lists that JSON would make of them."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
 
 
 def from_json(document: Mapping[str, Any]) -> Contract:

@@ -1,4 +1,6 @@
-import subprocess
+import dataclasses
+from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
 
@@ -6,6 +8,7 @@ from dmn_runtime import checkup, package, selftest
 from dmn_runtime.checkup import Finding, check_up, guarded
 from dmn_runtime.errors import PackageError
 from dmn_runtime.extras import EXTRA_OF
+from dmn_runtime.gpu import inquiry
 
 
 @pytest.fixture
@@ -99,15 +102,27 @@ def test_a_full_disk_is_told(monkeypatch):
     assert (found.state, "1.0 GB free" in found.text) == ("slow", True)
 
 
-def test_a_gpu_is_named_and_a_silent_driver_is_no_fault(monkeypatch):
-    monkeypatch.setattr(checkup.shutil, "which", lambda name: "/bin/nvidia-smi")
-    answer = subprocess.CompletedProcess([], 0, "Card A, 570.1, 81559 MiB\nCard B, 570.1, 81559 MiB\n")
-    monkeypatch.setattr(checkup.subprocess, "run", lambda *words, **options: answer)
-    assert [found.text.split(",")[0] for found in checkup._check_gpu()] == ["Card A", "Card B"]
-
-    def hang(*words, timeout, **options):
-        raise subprocess.TimeoutExpired(words, timeout)
-
-    monkeypatch.setattr(checkup.subprocess, "run", hang)
+def test_gpus_are_named_and_a_silent_driver_is_no_fault(monkeypatch):
+    card = inquiry.Gpu("Card A", "GPU-1", "570.1", "8.6", 24_000)
+    monkeypatch.setattr(inquiry, "visible_gpus", lambda: (card, dataclasses.replace(card, name="Card B")))
+    assert [(found.state, found.text) for found in checkup._check_gpu()] == [
+        ("works", "Card A, 8.6 (compute capability), driver 570.1"),
+        ("works", "Card B, 8.6 (compute capability), driver 570.1"),
+    ]
+    monkeypatch.setattr(inquiry, "visible_gpus", tuple)
     [found] = checkup._check_gpu()
-    assert (found.state, "does not answer" in found.text) == ("works", True)
+    assert (found.state, "no NVIDIA driver answers; not needed" in found.text) == ("works", True)
+
+
+def test_two_builds_of_onnxruntime_are_found(monkeypatch):
+    def installed(*names):
+        found = [SimpleNamespace(metadata={"Name": name}) for name in ("numpy", *names)]
+        monkeypatch.setattr(metadata, "distributions", lambda: found)
+        return checkup._check_two_onnxruntimes()
+
+    assert installed("onnxruntime") == []
+    assert installed("onnxruntime-gpu") == []
+    [found] = installed("onnxruntime", "ONNXRuntime-GPU")
+    assert (found.name, found.state) == ("onnxruntime", "slow")
+    assert "spoil each other" in found.text
+    assert found.mend.startswith("pip uninstall -y onnxruntime onnxruntime-gpu")

@@ -10,6 +10,7 @@ from dmn_runtime._version import __version__
 from dmn_runtime.cli import COMMANDS, main
 
 HEAVY = ["torch", "onnx", "matplotlib", "kornia", "lightning_fabric", "pydantic", "scipy", "skimage"]
+HEAVY += ["openvino", "tensorrt", "tensorrt_rtx", "cuda"]
 EXTRAS = ["torch", "onnx", "lightning_fabric", "kornia", "safetensors", "skimage", "cc3d", "h5py", "mrcfile"]
 
 
@@ -18,7 +19,9 @@ def run_python(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["infer", "demo", "inspect", "evaluate", "doctor"])
+@pytest.mark.parametrize(
+    "name", ["infer", "demo", "inspect", "evaluate", "doctor", "build", "verify", "engines"]
+)
 def test_a_runtime_command_never_imports_anything_heavy(name: str) -> None:
     code = f"import sys, {COMMANDS[name].module}; print([m for m in {HEAVY} if m in sys.modules])"
     # zarr 3 imports pydantic-free; a heavy name here means that the lean install would break.

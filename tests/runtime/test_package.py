@@ -30,7 +30,7 @@ README = b"# mito\n"
 def dmn_json(members: Mapping[str, bytes], **changes: object) -> bytes:
     document = {
         "format": "dmn-package",
-        "format_version": 1,
+        "format_version": 2,
         "name": "mito",
         "description": "Mitochondria.",
         "classes": ["mitochondrion"],
@@ -45,18 +45,28 @@ def dmn_json(members: Mapping[str, bytes], **changes: object) -> bytes:
         "precisions": {
             "fp32": {
                 "member": "weights.onnx",
-                "certificate": {
-                    "max_dp": 0.0,
-                    "mean_dp": 0.0,
-                    "iou_change": 0.0,
-                    "tiles": 1,
-                    "tolerance_max_dp": 0.0001,
-                    "tolerance_iou_change": 0.0005,
-                    "passed": True,
-                    "engine": "onnxruntime CPU",
-                },
+                "certificates": [
+                    {
+                        "engine": "cpu",
+                        "library": "onnxruntime 1.31.1",
+                        "device": "Some CPU, 1 thread",
+                        "tiles": 1,
+                        "threshold": 0.5,
+                        "max_dp": 0.0,
+                        "mean_dp": 0.0,
+                        "iou_change": 0.0,
+                        "objects": None,
+                        "objects_matched": None,
+                        "tolerance_max_dp": 0.0001,
+                        "tolerance_iou_change": 0.0005,
+                        "voxels_per_s": None,
+                        "speedup": None,
+                        "passed": True,
+                    }
+                ],
             }
         },
+        "plans": [],
         "domain": {"quantiles": [0, 0, 0, 0, 0, 0, 0], "foreground_share": 0.1},
         "provenance": {},
         "members": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
@@ -188,8 +198,33 @@ def test_dmn_json_of_another_format(path: Path) -> None:
 
 
 def test_a_newer_format_version(path: Path) -> None:
-    newer = dmn_json(MEMBERS, format_version=2)
+    newer = dmn_json(MEMBERS, format_version=3)
     refused(write(path, ("dmn.json", newer), *MEMBERS.items()), UnknownVersion, "upgrade it with pip install")
+
+
+def test_an_older_format_version(path: Path) -> None:
+    older = dmn_json(MEMBERS, format_version=1)
+    refused(write(path, ("dmn.json", older), *MEMBERS.items()), UnknownVersion, "export the run again")
+
+
+def test_a_plan_that_is_recorded_is_a_member_like_others(path: Path) -> None:
+    members = {**MEMBERS, "plans/rtx.plan": b"a plan would stand here"}
+    plan = {
+        "member": "plans/rtx.plan",
+        "precision": "fp32",
+        "library": "tensorrt_rtx",
+        "library_version": "1.7",
+        "targets": ["SM86"],
+        "platform": "linux_x86_64",
+        "least": [1, 1, 8, 8],
+        "best": [1, 1, 8, 8],
+        "most": [4, 1, 8, 8],
+    }
+    contract = dmn_json(members, plans=[plan])
+    package = open_package(write(path, ("dmn.json", contract), *members.items()))
+    assert package.read_member(package.contract.plans[0].member) == b"a plan would stand here"
+    tampered = {**members, "plans/rtx.plan": b"another"}
+    refused(write(path, ("dmn.json", contract), *tampered.items()), WrongHash, "'plans/rtx.plan' has sha256")
 
 
 def test_a_missing_member(path: Path) -> None:
@@ -229,7 +264,7 @@ def test_an_invalid_field(path: Path) -> None:
 
 def test_a_failed_certificate(path: Path) -> None:
     precisions = json.loads(CONTRACT)["precisions"]
-    precisions["fp32"]["certificate"]["passed"] = False
+    precisions["fp32"]["certificates"][0]["passed"] = False
     bad = dmn_json(MEMBERS, precisions=precisions)
     refused(write(path, ("dmn.json", bad), *MEMBERS.items()), InvalidField, "must not be run")
 

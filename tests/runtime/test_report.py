@@ -28,10 +28,13 @@ REPORT = Report(
     grids=GridFacts((2, 15, 20), (50.0, 9.2, 9.2), (2, 30, 40), (50.0, 4.6, 4.6)),
     normalisation=NormalisationFacts(12.0, 222.0, 2.0, 2400),
     plan=PlanFacts((2, 16, 16), (1, 16, 16), 8, 8, 4, 8),
-    engine="onnxruntime 1.2.3",
+    engine="fp32 by onnxruntime 1.2.3",
+    engine_reason="cpu fp32, the only one in question",
+    precision="fp32",
     workers=2,
     threshold=0.5,
     busy_s={"read": 0.25, "network": 1.5},
+    choose_s=0.75,
     wall_s=2.0,
     first_tile_s=0.5,
     voxels=2400,
@@ -59,6 +62,9 @@ def test_the_file_is_the_report(tmp_path):
         "voxel_nm": [50.0, 4.6, 4.6],
         "fingerprint": "ab" * 32,
     }
+    assert read["engine"] == "fp32 by onnxruntime 1.2.3"
+    assert read["engine_reason"] == "cpu fp32, the only one in question"
+    assert read["precision"] == "fp32"
     assert read["voxels_per_s"] == 1200.0
     assert read["seams"] is None
     assert read["machine"]["cpu"] == "Some CPU"
