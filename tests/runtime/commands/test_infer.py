@@ -1,6 +1,7 @@
 """`dmn infer` from the outside: what it writes, how it goes on after a kill, what it refuses."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -8,16 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tifffile
 import zarr
 
 from dmn_runtime.cli import main
 from dmn_runtime.commands.infer import parse_spacing, parse_triple
+from dmn_runtime.engines import choose, trial
 from dmn_runtime.errors import UsageError
 
 Package = Callable[..., Path]
@@ -51,7 +55,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def infer(*words: object) -> int:
-    return main(["infer", *map(str, words)])
+    """Run the command, on ONNX Runtime unless the words name an engine: bytes must not depend on speeds."""
+    engine = () if "--engine" in words else ("--engine", "cpu")
+    return main(["infer", *map(str, words), *engine])
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -59,9 +65,10 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     assert infer(*words) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("dmn infer: ")
-    assert err.count("\n") == 1, err
-    return err
+    said = [line for line in err.splitlines() if not line.startswith("examining engines, once ")]
+    assert len(said) == 1, err
+    assert said[0].startswith("dmn infer: ")
+    return said[0]
 
 
 def test_zarr_and_tiff_hold_the_same_and_say_their_voxel_size(
@@ -115,9 +122,22 @@ def test_the_seam_score_is_zero_with_the_halo_and_not_without(small_package: Pac
     assert worst[1] > 10
 
 
-def start(package: Path, stack: Path, output: Path) -> "subprocess.Popen[bytes]":
+def start(package: Path, stack: Path, output: Path, *more: str) -> "subprocess.Popen[bytes]":
     """Start a run in a process of its own and wait until some of its 192 blocks are finished."""
-    words = ["infer", package, stack, "-o", output, "--block", "1,64,64", "--workers", 1]
+    words = [
+        "infer",
+        package,
+        stack,
+        "-o",
+        output,
+        "--block",
+        "1,64,64",
+        "--workers",
+        1,
+        "--engine",
+        "cpu",
+        *more,
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "dmn_runtime", *map(str, words)], stderr=subprocess.PIPE, env=os.environ
     )
@@ -315,6 +335,7 @@ def test_bad_options_are_refused_in_one_sentence_and_leave_nothing(
         ([package, stack, "-o", tmp_path / "nowhere" / "seg.tif"], "does not exist"),
         ([package, stack, "-o", stack / "seg.tif"], "not a folder"),
         ([package, stack, "-o", output, "--engine", "warp"], "no engine 'warp'"),
+        ([package, stack, "-o", output, "--precision", "int8"], "holds no precision 'int8'"),
         ([package, stack, "-o", output, "--threshold", 1.5], "between 0 and 1"),
         ([package, stack, "-o", output, "--workers", 0], "at least 1"),
         ([package, stack, "-o", output, "--block", "0,8,8"], "at least 1"),
@@ -411,3 +432,139 @@ def test_voxel_sizes_are_three_lengths(text: str) -> None:
     with pytest.raises(UsageError, match="lengths in nm"):
         parse_spacing("--voxel-nm", text)
     assert parse_spacing("--voxel-nm", "50,4.6,4.6") == (50.0, 4.6, 4.6)
+
+
+# The engine
+
+
+@pytest.fixture
+def no_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every engine be timed by a single call."""
+    monkeypatch.setattr(trial, "ROUND_S", 0.0)
+    monkeypatch.setattr(trial, "ROUNDS", 1)
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a cache folder in which nothing is remembered."""
+    folder = tmp_path_factory.mktemp("engines")
+    monkeypatch.setenv("DMN_CACHE_DIR", str(folder))
+    return folder
+
+
+@pytest.mark.usefixtures("no_race", "own_cache")
+def test_the_engine_is_examined_once_and_the_report_says_why_it_runs(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [small_package(), stack, "--engine", "auto", "--overwrite", "-o", tmp_path / "seg.tif"]
+    assert infer(*words) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("examining engines, once for this package on this machine: ")
+    report = json.loads((tmp_path / "seg.report.json").read_text())
+    assert report["precision"] == "fp32"
+    assert report["engine"].startswith("fp32 by o")
+    assert f"\nchosen: {report['engine_reason']}\n" in out
+    assert report["choose_s"] >= 0
+    assert infer(*words) == 0
+    assert "examining" not in capsys.readouterr().err
+    again = json.loads((tmp_path / "seg.report.json").read_text())
+    assert again["engine_reason"] == report["engine_reason"]
+    assert again["engine"] == report["engine"]
+
+
+def biased(network: bytes, bias: float) -> bytes:
+    """Return a network whose logits are larger by `bias`."""
+    model = onnx.load_from_string(network)
+    model.graph.node[-1].output[0] = "before"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(bias, np.float32), "more"))
+    model.graph.node.append(onnx.helper.make_node("Add", ["before", "more"], ["logits"]))
+    return bytes(model.SerializeToString())
+
+
+def with_int8(package: Path, path: Path, bias: float) -> Path:
+    """Copy a package and add a precision int8: the same network, its logits larger by `bias`.
+
+    Its certificate allows what int8 may stray, at the threshold 0.625: 8-bit probabilities from
+    159.5 / 255, whose logit is 0.5131.
+    """
+    with zipfile.ZipFile(package) as archive:
+        document = json.loads(archive.read("dmn.json"))
+        members = {name: archive.read(name) for name in document["members"]}
+    network = biased(members["weights.onnx"], bias)
+    [certificate] = document["precisions"]["fp32"]["certificates"]
+    changes = {"tolerance_max_dp": 0.5, "tolerance_iou_change": 0.005, "threshold": 0.625}
+    precision = {"member": "weights-int8.onnx", "certificates": [certificate | changes]}
+    document["precisions"]["int8"] = precision
+    document["members"]["weights-int8.onnx"] = hashlib.sha256(network).hexdigest()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("dmn.json", json.dumps(document))
+        for name, content in {**members, "weights-int8.onnx": network}.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_precision_that_fails_here_falls_back_aloud_or_is_refused(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = with_int8(small_package(), tmp_path / "two.zip", bias=2.0)
+    words = [package, stack, "-o", tmp_path / "seg.tif", "--precision", "int8"]
+    said = refused(capsys, *words, "--strict")
+    assert "cpu int8 is refused: it does not segment as the package's certificate says" in said
+    assert not (tmp_path / "seg.tif").exists()
+    assert infer(*words) == 0
+    err = capsys.readouterr().err
+    assert "warning: cpu int8 is not used: it does not segment" in err
+    assert "warning: cpu fp32 runs instead\n" in err
+    report = json.loads((tmp_path / "seg.report.json").read_text())
+    assert (report["precision"], report["threshold"]) == ("fp32", 0.5)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_the_threshold_is_that_of_the_precision_that_runs(
+    small_package: Package, stack: Path, tmp_path: Path
+) -> None:
+    words = [with_int8(small_package(), tmp_path / "two.zip", bias=0.5131), stack, "-o", tmp_path / "seg.tif"]
+    assert infer(*words, "--precision", "int8") == 0
+    report = json.loads((tmp_path / "seg.report.json").read_text())
+    assert (report["precision"], report["threshold"]) == ("int8", 0.625)
+    assert report["engine"].startswith("int8 by onnxruntime ")
+    assert infer(*words, "--precision", "int8", "--overwrite", "--threshold", 0.25) == 0
+    assert json.loads((tmp_path / "seg.report.json").read_text())["threshold"] == 0.25
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+@pytest.mark.usefixtures("no_race", "own_cache")
+def test_a_resumed_run_takes_the_engine_that_it_was_begun_with(
+    small_package: Package,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package, stack, output = small_package(), tmp_path / "stack.tif", tmp_path / "seg.ome.zarr"
+    package = with_int8(package, tmp_path / "two.zip", bias=0.5131)
+    write_stack(stack, (12, 256, 256), seed=2)
+    process = start(package, stack, output, "--precision", "int8")
+    process.kill()
+    process.communicate()
+    words = [package, stack, "-o", output, "--block", "1,64,64", "--resume"]
+    assert "engine" in refused(capsys, *words, "--precision", "fp32")
+    # Whichever is the fastest now: fp32 by another engine, were the choice left to speed.
+    monkeypatch.setattr(choose, "fastest", lambda trials: trials[-1])
+    assert infer(*words, "--engine", "auto") == 0
+    report = json.loads((tmp_path / "seg.report.json").read_text())
+    assert report["precision"] == "int8"
+    assert report["engine"].startswith("int8 by onnxruntime ")
+    assert report["engine_reason"] == "cpu int8, the only one in question"
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_where_every_engine_fails_nothing_is_segmented(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [small_package(shift=0.2), stack, "-o", tmp_path / "seg.tif"]
+    assert infer(*words) == 2
+    err = capsys.readouterr().err
+    assert "warning: cpu fp32 is not used: it does not segment" in err
+    assert "no engine on this machine gives the segmentation of" in err.splitlines()[-1]
+    assert [p.name for p in tmp_path.iterdir()] == ["stack.tif"]
