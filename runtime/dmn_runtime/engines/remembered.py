@@ -86,7 +86,7 @@ def recall(state: State) -> dict[Candidate, Trial]:
         if document["state"] != state.facts:
             return {}
         trials = [_trial(entry) for entry in document["trials"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return {trial.candidate: trial for trial in trials}
 

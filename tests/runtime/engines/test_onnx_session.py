@@ -1,0 +1,136 @@
+"""ONNX Runtime: never another device than the one that was asked for, and float16 in and out."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from dmn_runtime.engines.cpu import open_cpu, open_cpu_engine
+from dmn_runtime.engines.cuda import open_cuda
+from dmn_runtime.engines.onnx_session import open_session, refuse_fallback, runner_of
+from dmn_runtime.errors import EngineError
+from dmn_runtime.plan import Footprint
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+TILES = np.random.default_rng(0).normal(size=(2, 1, 16, 24)).astype(np.float32)
+
+
+def doubling(kind: int) -> bytes:
+    """Return a network of one element type that doubles its input, as ONNX."""
+    image, logits = (
+        helper.make_tensor_value_info(name, kind, ["n", 1, "h", "w"]) for name in ("image", "logits")
+    )
+    nodes = [helper.make_node("Add", ["image", "image"], ["logits"])]
+    graph = helper.make_graph(nodes, "doubling", [image], [logits])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+SINGLE, HALF = doubling(TensorProto.FLOAT), doubling(TensorProto.FLOAT16)
+
+
+def fallen_back() -> ort.InferenceSession:
+    """Return the session that the library gives who asks it for CUDA and cannot have it."""
+    with pytest.warns(UserWarning, match=f"'{CUDA}' is not in available provider names"):
+        return ort.InferenceSession(SINGLE, providers=[CUDA])
+
+
+@pytest.fixture
+def without_cuda() -> None:
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA: the fallback shows where it has not")
+
+
+@pytest.mark.usefixtures("without_cuda")
+def test_the_library_itself_falls_back_to_the_cpu_and_goes_on() -> None:
+    session = fallen_back()
+    assert session.get_providers() == [CPU]
+    [logits] = session.run(None, {"image": TILES})
+    np.testing.assert_array_equal(logits, 2 * TILES)
+
+
+@pytest.mark.usefixtures("without_cuda")
+def test_exactly_that_session_is_refused() -> None:
+    session = fallen_back()
+    with pytest.raises(EngineError, match=f"was asked for {CUDA} and silently took {CPU}: .*--engine cpu$"):
+        refuse_fallback(session, CUDA)
+    refuse_fallback(session, CPU)
+
+
+@pytest.mark.usefixtures("without_cuda")
+def test_a_device_that_the_build_does_not_have_is_refused_before() -> None:
+    with pytest.raises(EngineError, match=f"has no {CUDA}, it has .*{CPU}.*: install the build"):
+        open_session(SINGLE, CUDA)
+    with pytest.raises(EngineError, match=f"has no {CUDA}"):
+        open_cuda(SINGLE)
+
+
+@pytest.mark.usefixtures("without_cuda")
+def test_what_the_build_claims_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    with (
+        pytest.warns(UserWarning, match="is not in available provider names"),
+        pytest.raises(EngineError, match=f"was asked for {CUDA} and silently took {CPU}"),
+    ):
+        open_session(SINGLE, CUDA)
+
+
+def test_a_session_without_any_device_is_refused() -> None:
+    class Nowhere:
+        def get_providers(self) -> list[str]:
+            return []
+
+    with pytest.raises(EngineError, match="silently took nothing"):
+        refuse_fallback(Nowhere(), CPU)
+
+
+def test_the_device_must_be_the_first() -> None:
+    class Second:
+        def get_providers(self) -> list[str]:
+            return [CPU, CUDA]
+
+    with pytest.raises(EngineError, match=f"silently took {CPU}, {CUDA}"):
+        refuse_fallback(Second(), CUDA)
+
+
+def test_one_thread_and_the_graph_as_it_is_written() -> None:
+    plain, optimised = open_session(SINGLE, CPU, optimised=False), open_session(SINGLE, CPU)
+    level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    assert plain.get_session_options().graph_optimization_level == level
+    assert optimised.get_session_options().graph_optimization_level != level
+    options = optimised.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+
+
+def test_a_file_that_is_no_network() -> None:
+    with pytest.raises(EngineError, match=f"^onnxruntime {ort.__version__} cannot load the network: "):
+        open_cpu(b"no network")
+
+
+@pytest.mark.parametrize("network", [SINGLE, HALF], ids=["single", "half"])
+def test_tiles_go_in_and_logits_come_out_as_float32(network: bytes) -> None:
+    runner = open_cpu(network)
+    assert runner.half is (network is HALF)
+    logits = runner.run(TILES)
+    assert logits.dtype == np.float32
+    through = TILES.astype(np.float16).astype(np.float32) if runner.half else TILES
+    np.testing.assert_array_equal(logits, 2 * through)
+    runner.close()
+
+
+def test_the_description_names_library_and_device() -> None:
+    assert open_cpu(SINGLE).description == f"onnxruntime {ort.__version__}, {CPU}, 1 thread a worker"
+    assert runner_of(open_session(SINGLE, CPU), "x").description.endswith(", x")
+
+
+def test_as_an_engine_it_gives_the_probability_of_the_core() -> None:
+    table = np.linspace(-2, 2, 256).astype(np.float32)
+    engine = open_cpu_engine(SINGLE, table, Footprint(1, 3, 0))
+    assert (engine.name, engine.precision) == ("cpu", "fp32")
+    assert engine.description.startswith("fp32 by onnxruntime ")
+    patch = np.random.default_rng(1).integers(0, 256, (2, 16, 20)).astype(np.uint8)
+    core = 2 * table[patch][:, 3:-3, 3:-3].astype(np.float64)
+    np.testing.assert_array_equal(engine.segment(patch), np.floor(255 / (1 + np.exp(-core)) + 0.5))
+    engine.close()
