@@ -81,7 +81,7 @@ def enliven(network: nn.Module, seed: int) -> nn.Module:
     return network
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lively() -> Callable[..., nn.Module]:
     """Return a function that builds a U-Net as if it were trained."""
     return lambda base=4, levels=2, context=0, seed=0: enliven(UNet(NetworkSpec(base, levels, context)), seed)

@@ -14,8 +14,9 @@ from dmn_export.bioimageio_model import describe, plain_name
 from dmn_export.test_tensors import (
     TestTensors,
     cover_png,
-    grey_from_tile,
+    grey_from_tiles,
     make_test_tensors,
+    most_foreground,
     phantom_image,
 )
 from dmn_runtime.contract import Contract, Normalisation
@@ -86,8 +87,8 @@ def test_names_are_spelt_as_bioimageio_allows(name: str, plain: str) -> None:
 
 
 def test_a_tile_becomes_grey_values_from_clip_to_clip() -> None:
-    tile = np.array([[[-3.0, -2.0, 0.0, 1.0, 2.0]]], np.float32)
-    grey = grey_from_tile(tile, Normalisation(clip=2.0))
+    tile = np.array([[[[-3.0, -2.0, 0.0, 1.0, 2.0]]]], np.float32)
+    grey = grey_from_tiles(tile, Normalisation(clip=2.0))
     assert grey.tolist() == [[[[0, 0, 128, 191, 255]]]]
     assert grey.dtype == np.uint8
 
@@ -104,6 +105,18 @@ def test_a_phantom_is_the_same_on_every_call() -> None:
     assert first.dtype == np.uint8
     assert np.array_equal(first, second)
     assert first.std() > 5
+
+
+def test_phantoms_of_other_numbers_are_others() -> None:
+    images = [phantom_image(1, 64, 10.0, index) for index in range(4)]
+    assert len({image.tobytes() for image in images}) == 4
+    assert np.array_equal(images[0], phantom_image(1, 64, 10.0))
+
+
+def test_the_tile_with_the_most_foreground_is_found() -> None:
+    probability = np.zeros((3, 1, 2, 2))
+    probability[1, 0, 0, 0], probability[2] = 1.0, 0.3
+    assert most_foreground(probability) == 2
 
 
 @pytest.mark.parametrize(("bias", "said"), [(-9.0, "at most 0.00034"), (float("nan"), "at most nan")])

@@ -1,53 +1,86 @@
-"""Parity: what passes, what does not, and that the worst tile is named."""
+"""What may be shipped: parity by every engine of this machine, speed, and a threshold of one's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from dmn_export.certify import FP32_TOLERANCE, Tolerance, certify, probability
-from dmn_runtime.errors import CertificateError
+from dmn_export import certify as certify_module
+from dmn_export.certify import Answers, Array, Timer, Verdicts, answers_of, certify, probability, shipped
+from dmn_runtime.certificate.tolerance import TOLERANCES, Tolerance
+from dmn_runtime.contract import Certificate
+from dmn_runtime.engines.base import Runner
+from dmn_runtime.engines.candidates import Candidate
 
 Onnx = Callable[[float], bytes]
+LAX = dict.fromkeys(TOLERANCES, Tolerance(max_dp=1.0, iou_change=1.0))
 
 
-def shifted(bias: float) -> nn.Module:
-    """A network whose logit is the input plus `bias`."""
+def identity() -> nn.Module:
+    """A network whose logit is the input."""
     network = nn.Conv2d(1, 1, 1).requires_grad_(False)
     network.weight.fill_(1.0)
     assert network.bias is not None
-    network.bias.fill_(bias)
+    network.bias.fill_(0.0)
     return network.eval()
 
 
-def tiles(*values: float) -> NDArray[np.float32]:
-    """One tile of 4 x 4 px of each value."""
-    return np.stack([np.full((1, 4, 4), value, np.float32) for value in values])
+def answers(*logits: float) -> Answers:
+    """One tile of 4 x 4 px of each logit, and what the trained network says of it."""
+    return answers_of(identity(), np.stack([np.full((1, 4, 4), logit, np.float32) for logit in logits]))
 
 
-def test_the_fp32_tolerance_is_the_one_of_the_design() -> None:
-    assert Tolerance(max_dp=1e-4, iou_change=0.0005) == FP32_TOLERANCE
+def speeds(of: Mapping[str, float] = {}) -> Timer:
+    """Return a timer that times nothing: fp32 gives 1e6 voxels a second, others as many times as said."""
+
+    def timer(runners: Mapping[Candidate, Runner], tile: Array, workers: int) -> dict[Candidate, float]:
+        assert (tile.shape, workers) == ((1, 1, 4, 4), 1)
+        return {one: 1e6 * of.get(str(one), of.get(one.precision, 1.0)) for one in runners}
+
+    return timer
 
 
-def test_an_equal_network_passes_and_the_certificate_says_how_it_was_measured(shifted_onnx: Onnx) -> None:
-    certificate = certify(shifted(0.0), shifted_onnx(0.0), tiles(-1, 0, 2), 0.5, FP32_TOLERANCE)
-    assert certificate.max_dp == 0.0
-    assert certificate.mean_dp == 0.0
-    assert certificate.iou_change == 0.0
-    assert certificate.tiles == 3
-    assert certificate.passed
-    assert (certificate.tolerance_max_dp, certificate.tolerance_iou_change) == (1e-4, 0.0005)
-    assert certificate.engine == f"onnxruntime {onnxruntime.__version__} CPU"
+def judged(
+    networks: Mapping[str, bytes],
+    golden: Answers,
+    calibration: Answers | None = None,
+    threshold: float = 0.5,
+    timer: Timer | None = None,
+    tolerances: Mapping[str, Tolerance] = TOLERANCES,
+) -> Verdicts:
+    return certify(networks, golden, calibration or golden, threshold, timer or speeds(), tolerances)
+
+
+def by_engine(verdicts: Verdicts, precision: str) -> dict[str, Certificate]:
+    return {one.engine: one for one in verdicts.certificates.get(precision, ())}
+
+
+def reasons(verdicts: Verdicts) -> dict[str, str]:
+    return {str(refusal.candidate): refusal.reason for refusal in verdicts.refusals}
+
+
+def test_an_equal_network_passes_by_every_engine_and_the_certificate_says_how(shifted_onnx: Onnx) -> None:
+    verdicts = judged({"fp32": shifted_onnx(0.0)}, answers(-1, 0, 2))
+    assert verdicts.refusals == ()
+    found = by_engine(verdicts, "fp32")
+    assert list(found) == ["cpu", "openvino"]
+    cpu = found["cpu"]
+    assert 0.0 <= cpu.mean_dp <= cpu.max_dp < 1e-7  # the runtime's sigmoid is that of float32
+    assert (cpu.iou_change, cpu.tiles, cpu.threshold, cpu.passed) == (0.0, 3, 0.5, True)
+    assert (cpu.tolerance_max_dp, cpu.tolerance_iou_change) == (1e-4, 0.0005)
+    assert cpu.library == f"onnxruntime {onnxruntime.__version__}"
+    assert cpu.device.endswith(", 1 thread")
+    assert (cpu.voxels_per_s, cpu.speedup) == (1e6, None)
+    assert found["openvino"].library.startswith("openvino 20")
 
 
 def test_the_figures_are_those_of_arithmetic(shifted_onnx: Onnx) -> None:
     # Logits 0.05 and 8 become 0.25 and 8.2; at p >= 0.52 the masks have 16 and 32 px, one within the other.
-    lax = Tolerance(max_dp=1.0, iou_change=1.0)
-    certificate = certify(shifted(0.0), shifted_onnx(0.2), tiles(0.05, 8), 0.52, lax)
+    verdicts = judged({"fp32": shifted_onnx(0.2)}, answers(0.05, 8), threshold=0.52, tolerances=LAX)
+    certificate = by_engine(verdicts, "fp32")["cpu"]
     first, second = (
         1 / (1 + np.exp(-0.25)) - 1 / (1 + np.exp(-0.05)),
         1 / (1 + np.exp(-8.2)) - 1 / (1 + np.exp(-8.0)),
@@ -57,27 +90,113 @@ def test_the_figures_are_those_of_arithmetic(shifted_onnx: Onnx) -> None:
     assert certificate.iou_change == 0.5
 
 
-def test_two_empty_masks_are_equal(shifted_onnx: Onnx) -> None:
-    certificate = certify(shifted(0.0), shifted_onnx(0.0), tiles(-5), 0.5, FP32_TOLERANCE)
-    assert certificate.iou_change == 0.0
-
-
-def test_a_difference_in_probability_is_refused_and_its_tile_named(shifted_onnx: Onnx) -> None:
-    other = shifted_onnx(1e-3)
-    with pytest.raises(CertificateError, match=r" 0\.00025 in probability \(allowed 0\.0001\).*tile 2 of 3"):
-        certify(shifted(0.0), other, tiles(-5, 0, 5), 0.25, FP32_TOLERANCE)
+def test_a_difference_in_probability_is_refused_and_its_tile_kept(shifted_onnx: Onnx) -> None:
+    verdicts = judged({"fp32": shifted_onnx(1e-3)}, answers(-5, 0, 5), threshold=0.25)
+    assert verdicts.certificates == {}
+    assert set(reasons(verdicts)) == {"cpu fp32", "openvino fp32"}
+    for refusal in verdicts.refusals:
+        assert "0.00025 in probability (allowed 0.0001), worst on tile 2 of 3" in refusal.reason
+        assert refusal.parity is not None
+        assert refusal.parity.worst_tile == 1
+        assert refusal.found is not None
+        assert refusal.found == pytest.approx(np.full((4, 4), 0.50025), abs=1e-6)
+        assert refusal.threshold == 0.25
 
 
 def test_a_mask_that_changes_is_refused_though_probabilities_are_near(shifted_onnx: Onnx) -> None:
-    other = shifted_onnx(2e-4)
-    with pytest.raises(CertificateError, match=r"0\.5 in IoU \(allowed 0\.0005\)"):
-        certify(shifted(0.0), other, tiles(-1e-4, 1), 0.5, FP32_TOLERANCE)
+    # 127.4 / 255 rounds to background, 127.6 / 255 to foreground.
+    near = np.log(127.4 / 127.6)
+    wide = {"fp32": Tolerance(max_dp=0.01, iou_change=0.0005)}
+    verdicts = judged({"fp32": shifted_onnx(-2 * near)}, answers(near, 1), tolerances=wide)
+    assert "0.5 in IoU (allowed 0.0005)" in reasons(verdicts)["cpu fp32"]
 
 
 def test_not_a_number_is_refused(shifted_onnx: Onnx) -> None:
-    other = shifted_onnx(float("nan"))
-    with pytest.raises(CertificateError, match="worst on tile 1 of 2"):
-        certify(shifted(0.0), other, tiles(0, 1), 0.9, FP32_TOLERANCE)
+    verdicts = judged({"fp32": shifted_onnx(float("nan"))}, answers(0, 1), threshold=0.9)
+    assert verdicts.certificates == {}
+    assert "worst on tile 1 of 2" in reasons(verdicts)["cpu fp32"]
+
+
+def test_a_file_that_no_engine_loads_is_refused_with_their_words(shifted_onnx: Onnx) -> None:
+    verdicts = judged({"fp32": shifted_onnx(0.0), "int8": b"no ONNX"}, answers(0, 1))
+    assert set(verdicts.certificates) == {"fp32"}
+    found = reasons(verdicts)
+    assert set(found) == {"cpu int8", "openvino int8"}
+    assert f"onnxruntime {onnxruntime.__version__} cannot load the network" in found["cpu int8"]
+    assert "cannot load the network" in found["openvino int8"]
+    assert [(one.parity, one.found, one.threshold) for one in verdicts.refusals] == [(None, None, None)] * 2
+
+
+def test_int8_that_is_not_faster_is_left_out_engine_by_engine(shifted_onnx: Onnx) -> None:
+    same = shifted_onnx(0.0)
+    timer = speeds({"cpu int8": 1.49, "openvino int8": 1.5})
+    verdicts = judged({"fp32": same, "int8": same}, answers(0, 1), timer=timer)
+    assert list(by_engine(verdicts, "int8")) == ["openvino"]
+    assert by_engine(verdicts, "int8")["openvino"].speedup == 1.5
+    assert reasons(verdicts) == {"cpu int8": "is only 1.49 times as fast as fp32, wanted 1.5 times"}
+    (refusal,) = verdicts.refusals
+    assert refusal.found is None  # no tile to show: it segments well
+
+
+def test_speed_is_against_fp32_by_the_same_engine(shifted_onnx: Onnx) -> None:
+    same = shifted_onnx(0.0)
+    timer = speeds({"cpu fp32": 1.0, "openvino fp32": 4.0, "cpu int8": 3.0, "openvino int8": 8.0})
+    verdicts = judged({"fp32": same, "int8": same}, answers(0, 1), timer=timer)
+    assert {name: one.speedup for name, one in by_engine(verdicts, "int8").items()} == {
+        "cpu": 3.0,
+        "openvino": 2.0,
+    }
+
+
+def test_other_precisions_need_not_be_faster_here(shifted_onnx: Onnx) -> None:
+    same = shifted_onnx(0.0)
+    timer = speeds({"fp16": 0.1, "int8-trt": 0.1})
+    verdicts = judged({"fp32": same, "fp16": same, "int8-trt": same}, answers(0, 1), timer=timer)
+    assert verdicts.refusals == ()
+    assert shipped(verdicts, ("int8-trt", "fp16", "bf16", "fp32")) == ("int8-trt", "fp16", "fp32")
+    (certificate,) = verdicts.certificates["int8-trt"]
+    assert certificate.library.endswith(", graph as written")
+
+
+def test_the_threshold_is_recalibrated_on_calibration_tiles_alone(shifted_onnx: Onnx) -> None:
+    # One logit more everywhere: 0.5 becomes 0.731 for foreground, and logits of -0.5 must stay out.
+    calibration, golden = answers(-3, -0.5, 0.1, 3), answers(-3, 3)
+    verdicts = judged(
+        {"fp32": shifted_onnx(0.0), "fp16": shifted_onnx(1.0)}, golden, calibration, tolerances=LAX
+    )
+    (half,) = verdicts.certificates["fp16"]
+    assert 1 / (1 + np.exp(-0.5)) < half.threshold <= 1 / (1 + np.exp(-1.1))
+    assert half.iou_change == 0.0
+    assert by_engine(verdicts, "fp32")["cpu"].threshold == 0.5
+    # The golden tiles would want one as well, and get none: the calibration tiles see no need.
+    verdicts = judged(
+        {"fp32": shifted_onnx(0.0), "fp16": shifted_onnx(1.0)}, calibration, golden, tolerances=LAX
+    )
+    (half,) = verdicts.certificates["fp16"]
+    assert half.threshold == 0.5
+    assert half.iou_change == pytest.approx(1 / 3)
+
+
+def test_fp32_keeps_the_threshold_of_the_run(shifted_onnx: Onnx) -> None:
+    verdicts = judged({"fp32": shifted_onnx(1.0)}, answers(-3, -0.5, 0.1, 3), tolerances=LAX)
+    assert by_engine(verdicts, "fp32")["cpu"].threshold == 0.5
+
+
+def test_without_openvino_the_rest_is_certified(shifted_onnx: Onnx, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certify_module, "is_present", lambda module: module != "openvino")
+    same = shifted_onnx(0.0)
+    verdicts = judged({"fp32": same, "bf16": same, "int8": same}, answers(0, 1), timer=speeds({"int8": 2.0}))
+    assert verdicts.refusals == ()
+    assert {name: list(by_engine(verdicts, name)) for name in verdicts.certificates} == {
+        "fp32": ["cpu"],
+        "int8": ["cpu"],
+    }
+
+
+def test_the_trained_network_answers_in_eval_mode_tile_by_tile() -> None:
+    found = answers(-1, 2)
+    assert found.probability.shape == (2, 1, 4, 4)
+    assert found.probability[:, 0, 0, 0] == pytest.approx([0.2689414, 0.8807971])
 
 
 def test_probability_is_the_sigmoid_and_does_not_overflow() -> None:
