@@ -51,6 +51,9 @@ def command(
     from dmn_runtime.package import open_package, resolve_package
     from dmn_runtime.trt.package_build import Request, build_for_others, build_here
 
+    for option, given in (("--tile", tile), ("--batch", batch), ("--workers", workers)):
+        if given is not None and given < 1:
+            raise UsageError(f"{option} {given} makes no engine: give at least 1")
     request = Request(
         package=open_package(resolve_package(package)),
         engine=_installed() if engine == "auto" else _known(engine),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +56,11 @@ def command(
     found = _verified(opened, wish, stack, voxel_nm)
     if pictures is not None:
         _draw(opened, wish, found, pictures)
-    typer.echo(json.dumps(_document(found)) if as_json else "\n".join(_lines(package, found)))
+    typer.echo(
+        json.dumps(_plain(_document(found)), allow_nan=False)
+        if as_json
+        else "\n".join(_lines(package, found))
+    )
     judged = with_stack(found.golden, found.stack)
     if fastest(judged) is None or (strict and any(trial.fault is not None for trial in judged)):
         raise typer.Exit(EXIT_USER_ERROR)
@@ -136,6 +141,15 @@ def _document(found: Verification) -> dict[str, Any]:
         "stack": [asdict(trial) for trial in found.stack],
         "absent": found.absent,
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in JSON's own words: null for what is no number, which an engine may well give."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _say(sentence: str) -> None:

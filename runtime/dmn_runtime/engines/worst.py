@@ -7,7 +7,7 @@ from dmn_runtime.certificate.golden import read_golden
 from dmn_runtime.certificate.worst_tile import write_worst_tile
 from dmn_runtime.engines.choose import Wish, opened, order_for
 from dmn_runtime.engines.trial import Trial, probabilities
-from dmn_runtime.errors import DmnError
+from dmn_runtime.errors import DmnError, OutputError
 from dmn_runtime.package import Package
 
 
@@ -33,6 +33,11 @@ def draw_worst(package: Package, trial: Trial, wish: Wish, path: Path, say: Call
         found = probabilities(runner, golden.tiles[worst : worst + 1])[0, 0]
     finally:
         runner.close()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {path.parent} cannot be made ({error.strerror}): name another for the pictures"
+        ) from error
     thresholds = (package.contract.threshold, trial.threshold)
     write_worst_tile(path, golden.tiles[worst], golden.probability[worst, 0], found, thresholds)
