@@ -3,6 +3,7 @@
 DMN_BENCH_PACKAGE   package to measure (default: demo)
 DMN_BENCH_VOLUME    volume to measure on (default: a phantom repeated to 64 slices, written as TIFF)
 DMN_BENCH_VOXEL_NM  its voxel size, Z,Y,X, where the file does not say it
+DMN_BENCH_ENGINE    engine and precision, as "openvino int8" (default: "cpu fp32")
 """
 
 import os
@@ -13,6 +14,7 @@ import pytest
 import tifffile
 
 from dmn_runtime.commands.infer import parse_spacing
+from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.phantom import make_phantom
 
@@ -20,6 +22,12 @@ from dmn_runtime.phantom import make_phantom
 @pytest.fixture(scope="session")
 def package() -> str:
     return os.environ.get("DMN_BENCH_PACKAGE", "demo")
+
+
+@pytest.fixture(scope="session")
+def candidate() -> Candidate:
+    engine, precision = os.environ.get("DMN_BENCH_ENGINE", "cpu fp32").split()
+    return Candidate(engine, precision)
 
 
 @pytest.fixture(scope="session")

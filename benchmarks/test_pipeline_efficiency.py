@@ -1,6 +1,6 @@
 """End to end against the network alone, on the same tiles, pair by pair.
 
-Network alone: the workers' threads run the bare ONNX session over all tiles of the volume, already gathered
+Network alone: the workers' threads run the bare network over all tiles of the volume, already gathered
 in memory. End to end: `infer`, from the TIFF on disk to the finished OME-Zarr with pyramid, report and
 preview. The two alternate, so that a drifting machine spoils neither; the ratio of each pair is what counts.
 
@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dmn_runtime.engines.cpu import open_cpu_engine
-from dmn_runtime.engines.host import HostEngine
+from dmn_runtime.engines.base import Runner
+from dmn_runtime.engines.candidates import Candidate
+from dmn_runtime.engines.catalogue import kind_of
+from dmn_runtime.engines.choose import Wish, order_for
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.inference import Watch, infer
 from dmn_runtime.machine import logical_cores
@@ -35,8 +37,10 @@ PAIRS = 3
 SILENT = Watch(say=lambda _: None, begin=lambda _: None, advance=lambda _: None)
 
 
-def gathered(package: str, volume: Path, voxel_nm: Spacing | None) -> tuple[HostEngine, list[np.ndarray], int]:
-    """Return the engine, every tile as network input, and the voxels of the volume."""
+def gathered(
+    package: str, volume: Path, voxel_nm: Spacing | None, candidate: Candidate, workers: int
+) -> tuple[Runner, list[np.ndarray], int]:
+    """Return the bare network, every tile as network input, and the voxels of the volume."""
     contract = open_package(resolve_package(package)).contract
     footprint = Footprint(contract.stride_px, contract.halo_px, contract.context_slices)
     with open_volume(volume, voxel_nm=voxel_nm) as source:
@@ -48,11 +52,11 @@ def gathered(package: str, volume: Path, voxel_nm: Spacing | None) -> tuple[Host
             for tile in block.tiles:
                 read = tile.read(footprint).relative_to(block.read.start)
                 tiles.append(gather(patch[read.slices], table, footprint.context_slices))
-        network = open_package(resolve_package(package)).network()
-        return open_cpu_engine(network, table, footprint), tiles, prod(source.shape)
+        order = order_for(open_package(resolve_package(package)), candidate, Wish(workers=workers), print)
+        return kind_of(candidate.engine).open(order), tiles, prod(source.shape)
 
 
-def network_only(engine: HostEngine, tiles: list[np.ndarray], workers: int) -> float:
+def network_only(runner: Runner, tiles: list[np.ndarray], workers: int) -> float:
     """Return the seconds that `workers` threads take for all tiles."""
     todo: SimpleQueue[np.ndarray] = SimpleQueue()
     for tile in tiles:
@@ -61,7 +65,7 @@ def network_only(engine: HostEngine, tiles: list[np.ndarray], workers: int) -> f
     def work() -> None:
         while True:
             try:
-                engine.logits(todo.get_nowait())
+                runner.run(todo.get_nowait())
             except Empty:
                 return
 
@@ -80,10 +84,11 @@ def test_end_to_end_against_network_only(
     package: str,
     volume: Path,
     voxel_nm: Spacing | None,
+    candidate: Candidate,
     workers: int,
     tmp_path: Path,
 ) -> None:
-    engine, tiles, voxels = gathered(package, volume, voxel_nm)
+    runner, tiles, voxels = gathered(package, volume, voxel_nm, candidate, workers)
     network_s: list[float] = []
     end_to_end_s: list[float] = []
     options = Options(
@@ -92,6 +97,8 @@ def test_end_to_end_against_network_only(
         output=tmp_path / "seg.ome.zarr",
         voxel_nm=voxel_nm,
         workers=workers,
+        engine=candidate.engine,
+        precision=candidate.precision,
         overwrite=True,
     )
 
@@ -100,16 +107,18 @@ def test_end_to_end_against_network_only(
         infer(options, SILENT)
         end_to_end_s.append(perf_counter() - begin)
 
-    network_only(engine, tiles, workers)
+    network_only(runner, tiles, workers)
+    infer(options, SILENT)  # the first run of a package examines its engines
     benchmark.pedantic(
         run,
-        setup=lambda: network_s.append(network_only(engine, tiles, workers)),
+        setup=lambda: network_s.append(network_only(runner, tiles, workers)),
         rounds=PAIRS,
         warmup_rounds=0,
     )
     ratios = [alone / whole for alone, whole in zip(network_s, end_to_end_s, strict=True)]
     benchmark.extra_info |= {
         "package": package,
+        "engine": str(candidate),
         "workers": workers,
         "voxels": voxels,
         "network_only_mvoxel_per_s": voxels / statistics.median(network_s) / 1e6,

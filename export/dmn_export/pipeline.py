@@ -108,8 +108,17 @@ def export_run(
     wishes: Wishes,
     say: Callable[[str], None] = lambda _: None,
     timer: Timer = timed,
+    pictures: Path | None = None,
 ) -> Exported:
     """Export a run's network, certify its precisions on the run's own tiles and write them as a package.
+
+    Args:
+        run: finished.
+        output: the package, NAME.zip.
+        wishes: what the user says of it.
+        say: takes sentences for people.
+        timer: times runners on one tile with a number of workers.
+        pictures: what the names of pictures of worst tiles begin with; None is the package's name.
 
     Raises:
         UsageError, OutputError: a wish or the output makes no sense.
@@ -134,7 +143,7 @@ def export_run(
     networks = _networks(onnx_file, wishes.precisions, calibration, threshold)
     say(f"examining {', '.join(networks)} on {len(golden.tiles)} tiles")
     verdicts = certify(networks, golden, calibration, threshold, timer)
-    refused = _judge(verdicts, golden, threshold, output, wishes.strict)
+    refused = _judge(verdicts, golden, threshold, pictures or output.with_suffix(""), wishes.strict)
     contract = _contract(run, wishes, threshold, reach, verdicts)
     travelling = Answers(golden.tiles[-len(shipped) :], golden.probability[-len(shipped) :])
     members = _members(contract, run, wishes, networks, travelling)
@@ -182,15 +191,15 @@ def _as_shipped(tiles: Tiles, rule: Normalisation) -> Tiles:
 
 
 def _judge(
-    verdicts: Verdicts, golden: Answers, threshold: float, output: Path, strict: bool
+    verdicts: Verdicts, golden: Answers, threshold: float, pictures: Path, strict: bool
 ) -> tuple[str, ...]:
     """Say what is refused, show the worst tiles, and refuse the package where there must not be one."""
     sentences = []
     for refusal in verdicts.refusals:
         sentence = f"{refusal.candidate.precision} by {refusal.candidate.engine} {refusal.reason}"
         if refusal.found is not None and refusal.parity is not None and refusal.threshold is not None:
-            picture = output.with_name(
-                f"{output.stem}.worst-{refusal.candidate.precision}-{refusal.candidate.engine}.png"
+            picture = pictures.with_name(
+                f"{pictures.name}.worst-{refusal.candidate.precision}-{refusal.candidate.engine}.png"
             )
             worst = refusal.parity.worst_tile
             write_worst_tile(

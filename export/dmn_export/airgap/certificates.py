@@ -30,6 +30,6 @@ def _row(precision: str, certificate: Certificate) -> str:
         f"{certificate.iou_change:.4f}",
         f"{certificate.max_dp:.4f}",
         "not measured" if certificate.voxels_per_s is None else f"{certificate.voxels_per_s / 1e6:.2f}",
-        "not measured" if certificate.speedup is None else f"{certificate.speedup:.1f}",
+        "" if certificate.speedup is None else f"{certificate.speedup:.1f}",
     )
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"

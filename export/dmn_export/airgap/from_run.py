@@ -32,10 +32,11 @@ def export_air_gapped(run: Run, folder: Path, wishes: Wishes, air_gap: AirGapWis
     check_folder(folder, air_gap.overwrite)
     plan = plan_folder(air_gap)
     with TemporaryDirectory() as temporary:
-        exported = export_run(run, Path(temporary, f"{folder.name}.zip"), wishes, say)
-        package = _with_engines(exported.package, air_gap, Path(temporary), say)
-        write_folder(package.path, folder, plan, say)
-    return Exported(package, exported.refused)
+        package = Path(temporary, f"{folder.name}.zip")
+        exported = export_run(run, package, wishes, say, pictures=folder)
+        complete = _with_engines(exported.package, air_gap, Path(temporary), say)
+        write_folder(complete.path, folder, plan, say)
+    return Exported(complete, exported.refused)
 
 
 def _with_engines(package: Package, air_gap: AirGapWishes, temporary: Path, say: Say) -> Package:

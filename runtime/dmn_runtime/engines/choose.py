@@ -172,7 +172,7 @@ def _trials(wanted: Sequence[Candidate], orders: Sequence[Order], golden: Golden
         found = [examine(contract, one, runner, golden) for one, runner in found_open.items()]
         sound = {trial.candidate: runners[trial.candidate] for trial in found if trial.fault is None}
         if len(sound) > 1:  # the only one is not raced
-            speeds = timed(sound, _timed_tile(golden, orders[0]), orders[0].workers)
+            speeds = timed(sound, timed_tile(golden, orders[0]), orders[0].workers)
             found = [replace(trial, voxels_per_s=speeds.get(trial.candidate)) for trial in found]
     finally:
         for runner in runners.values():
@@ -188,7 +188,7 @@ def opened(candidate: Candidate, order: Order) -> Runner | DmnError:
         return error
 
 
-def _timed_tile(golden: Golden, order: Order) -> Tiles:
+def timed_tile(golden: Golden, order: Order) -> Tiles:
     """Return real tissue, reflected to the edge that is timed: numbers that are all alike compute faster."""
     edge = min(order.edge_px, round_up(TIMED_EDGE_PX, order.package.contract.stride_px))
     tile = golden.tiles[:1]
