@@ -61,7 +61,7 @@ def precisions_of(request: Request) -> tuple[str, ...]:
                 f"{request.engine} cannot build {name!r} of {request.package.path}: --precision takes "
                 f"{', '.join(held)}"
             )
-    return request.precisions
+    return tuple(dict.fromkeys(request.precisions))
 
 
 def build_here(request: Request, say: Say) -> list[str]:

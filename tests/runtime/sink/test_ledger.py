@@ -231,3 +231,29 @@ def test_ledger_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> Non
 
     with pytest.raises(OutputError, match="cannot be written"):
         Ledger.create(tmp_path / "file" / "x.tif", HEADER)
+
+
+def test_what_a_run_was_begun_with_is_told_without_resuming_it(output: Path) -> None:
+    before = ledger_path(output).read_bytes()
+    assert Ledger.begun(output) == HEADER.as_json()
+    assert ledger_path(output).read_bytes() == before
+
+
+def test_a_line_that_a_kill_cut_off_hides_nothing(output: Path) -> None:
+    with ledger_path(output).open("ab") as file:
+        file.write(b'{"block":9,"cr')
+    assert Ledger.begun(output) == HEADER.as_json()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"no ledger\n", b"[]\n", b'{"format":"dmn-ledger","version":99}\n', b"\xff\n"]
+)
+def test_what_was_begun_is_unknown_where_nobody_can_read_it(output: Path, content: bytes) -> None:
+    ledger_path(output).write_bytes(content)
+    assert Ledger.begun(output) is None
+
+
+def test_nothing_was_begun_where_there_is_no_ledger(tmp_path: Path) -> None:
+    assert Ledger.begun(tmp_path / "new.ome.zarr") is None
+    ledger_path(tmp_path / "new.ome.zarr").mkdir()
+    assert Ledger.begun(tmp_path / "new.ome.zarr") is None

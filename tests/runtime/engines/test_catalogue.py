@@ -1,0 +1,46 @@
+"""The table of engines: what it is made of, and why a machine cannot run one."""
+
+import onnxruntime
+import pytest
+
+from dmn_runtime.certificate.tolerance import TOLERANCES
+from dmn_runtime.engines import catalogue
+from dmn_runtime.engines.catalogue import KINDS, WORDS, kind_of
+from dmn_runtime.gpu.inquiry import Gpu
+
+GPU = Gpu("NVIDIA RTX A4000", "GPU-1", "581.15", "8.6", None)
+
+
+def test_the_table_is_best_first_and_ends_with_what_always_runs() -> None:
+    assert WORDS == ("tensorrt", "tensorrt_rtx", "cuda", "openvino", "cpu")
+    assert KINDS[-1].absence() is None
+    assert all("fp32" in kind.precisions for kind in KINDS)  # what a fault falls back on
+    assert {one for kind in KINDS for one in kind.precisions} == set(TOLERANCES)
+    assert [kind_of(word).word for word in WORDS] == list(WORDS)
+
+
+@pytest.mark.parametrize("word", ["tensorrt", "tensorrt_rtx", "openvino"])
+def test_an_engine_that_is_not_installed_names_the_command(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "is_present", lambda name: name != word)
+    extra = word.replace("_", "-")
+    assert kind_of(word).absence() == f"{word} is not installed: pip install 'dmn-em[{extra}]'"
+
+
+@pytest.mark.parametrize("word", ["tensorrt", "tensorrt_rtx", "cuda"])
+def test_an_engine_for_gpus_needs_one(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "is_present", lambda _: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: ())
+    assert kind_of(word).absence() == "no NVIDIA driver answers on this machine"
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: (GPU,))
+    assert kind_of(word).absence() is None
+
+
+def test_the_build_of_onnxruntime_for_cpus_has_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: (GPU,))
+    said = kind_of("cuda").absence()
+    assert said is not None
+    assert said.endswith("pip uninstall onnxruntime, then pip install onnxruntime-gpu")
