@@ -1,11 +1,12 @@
 """Precision x engine x student: the same segmentation? how fast, alone and end to end?
 
-.venv/bin/python benchmarks/engines.py VOLUME --voxel-nm 50,4.6,4.6 PACKAGE.zip... [--json FILE]
+.venv/bin/python benchmarks/engines.py VOLUME --voxel-nm 50,4.6,4.6 PACKAGE.zip... [--json FILE] [--dry-run]
 
 For every engine and precision that this machine can run, and for every package: parity with the trained
 network on the package's golden tiles; on tiles of VOLUME, parity with cpu fp32; voxels per second of the bare
 network on the working grid with one worker and with two, engines in turns; and `dmn infer` of VOLUME to
-OME-Zarr with two workers, engines in turns. Medians with ranges. Prints Markdown.
+OME-Zarr with two workers, engines in turns. Medians with ranges. Prints Markdown. --dry-run says what would
+be measured here, and why the other engines cannot be.
 """
 
 import argparse
@@ -114,6 +115,17 @@ def shown(values: list[float]) -> str:
     return f"{statistics.median(millions):.2f} ({min(millions):.2f}-{max(millions):.2f})"
 
 
+def intentions(paths: list[Path]) -> list[str]:
+    """Say what would be measured on this machine, and what not and why."""
+    absences = {kind.word: kind.absence() for kind in KINDS}
+    lines = [
+        f"{path.stem}: {one}"
+        for path in paths
+        for one in candidates(KINDS, absences, open_package(path).contract.precisions)
+    ]
+    return lines + [f"not here: {word}: {why}" for word, why in absences.items() if why is not None]
+
+
 def line(row: Row, rows: list[Row]) -> str:
     """Return a row of the Markdown table; `x` is over fp32 by the same engine, one worker."""
     [base] = [
@@ -148,7 +160,11 @@ def main() -> None:
     parser.add_argument("--voxel-nm", required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--dry-run", action="store_true")
     given = parser.parse_args()
+    if given.dry_run:
+        print("\n".join(intentions(given.packages)))
+        return
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             row
