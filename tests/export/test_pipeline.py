@@ -3,23 +3,34 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from dmn_export import pipeline
-from dmn_export.certify import Tolerance
-from dmn_export.pipeline import Wishes, export_run, without_folders
+from dmn_export.certify import Timer, probability, run_torch
+from dmn_export.pipeline import Exported, Wishes, check_wishes, export_run, without_folders
+from dmn_export.precision import to_int8
 from dmn_export.receptive import Reach
-from dmn_export.test_tensors import phantom_image
+from dmn_export.test_tensors import grey_from_tiles, phantom_image
+from dmn_runtime.certificate.golden import read_golden
+from dmn_runtime.certificate.tolerance import TOLERANCES, Tolerance
 from dmn_runtime.cli import main
+from dmn_runtime.engines.choose import Wish as RunWish
+from dmn_runtime.engines.choose import choose
 from dmn_runtime.errors import CertificateError, OutputError, RunError, UsageError
 from dmn_runtime.package import Package, open_package
 from dmn_runtime.selftest import run_test_tile
+from dmn_train.real_tiles import real_tiles
 from dmn_train.run import Run, load_run
+
+MOST = ("fp32", "fp16", "int8", "int8-trt")
+"""All precisions but bf16, which not every processor has."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,9 +46,53 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "measure_reach", lambda *_: Reach(4, 28, 26))
 
 
+def speeds(of: Mapping[str, float]) -> Timer:
+    """Return a timer that times nothing: `of` says how many times as fast as fp32 a precision is."""
+    return lambda runners, *_: {one: 1e6 * of.get(one.precision, 1.0) for one in runners}
+
+
+FAST = speeds({"int8": 2.0})
+SLOW = speeds({"int8": 1.1})
+FP32 = ("fp32",)
+
+
 @pytest.fixture(scope="module")
-def package(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return export_run(load_run(run_folder), tmp_path_factory.mktemp("packages") / "tiny.zip", Wishes())
+def lax_int8() -> Iterator[None]:
+    """Let 8 bits pass whatever they do: a network of two steps of training has nothing certain to keep."""
+    lax = Tolerance(1.0, 1.0, speedup=1.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TOLERANCES, "int8", lax)
+        patch.setitem(TOLERANCES, "int8-trt", replace(lax, speedup=0.0))
+        patch.setitem(TOLERANCES, "fp16", replace(lax, speedup=0.0))
+        yield
+
+
+@pytest.fixture(scope="module")
+def made_from() -> list[np.ndarray]:
+    """Collect the tiles that 8-bit networks are made from."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def exported(
+    run_folder: Path,
+    lax_int8: None,
+    made_from: list[np.ndarray],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Exported:
+    def watched(network: bytes, tiles: np.ndarray, rung: tuple[int, int]) -> bytes:
+        made_from.append(tiles)
+        return to_int8(network, tiles, rung)
+
+    output = tmp_path_factory.mktemp("packages") / "tiny.zip"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "to_int8", watched)
+        return export_run(load_run(run_folder), output, Wishes(precisions=MOST), timer=FAST)
+
+
+@pytest.fixture(scope="module")
+def package(exported: Exported) -> Package:
+    return exported.package
 
 
 @pytest.fixture
@@ -57,7 +112,8 @@ def test_the_runtime_gives_the_test_output_again(package: Package) -> None:
 @pytest.mark.usefixtures("measured")
 def test_the_class_is_called_as_in_the_recipe(package: Package, run: Run, tmp_path: Path) -> None:
     assert package.contract.classes == ("mitochondrion",)
-    other = export_run(replace(run, class_name="synaptic vesicle"), tmp_path / "other.zip", Wishes())
+    vesicles = replace(run, class_name="synaptic vesicle")
+    other = export_run(vesicles, tmp_path / "other.zip", Wishes(precisions=FP32), timer=FAST).package
     assert other.contract.classes == ("synaptic vesicle",)
     assert b"synaptic_vesicle" in other.read_member("bioimageio.yaml")
 
@@ -72,18 +128,69 @@ def test_the_contract_holds_what_was_measured_and_what_the_run_knows(package: Pa
     assert contract.normalisation == run.normalisation
     assert contract.domain == run.domain
     assert contract.threshold == run.threshold
-    certificate = contract.precisions["fp32"].certificate
-    assert certificate.passed
-    assert certificate.tiles == 8
-    assert 0.0 <= certificate.max_dp <= 1e-4
+    assert list(contract.precisions) == list(MOST)
+    assert contract.plans == ()
+    certificates = contract.precisions["fp32"].certificates
+    assert [one.engine for one in certificates] == ["cpu", "openvino"]
+    for certificate in certificates:
+        assert certificate.passed
+        assert certificate.tiles == 12
+        assert 0.0 <= certificate.max_dp <= 1e-4
+        assert (certificate.voxels_per_s, certificate.speedup) == (1e6, None)
+    assert [one.speedup for one in contract.precisions["int8"].certificates] == [2.0, 2.0]
     assert set(contract.members) == {
         "README.md",
         "bioimageio.yaml",
         "cover.png",
+        "golden_input.npy",
+        "golden_output.npy",
         "test_input.npy",
         "test_output.npy",
         "weights.onnx",
+        "weights-fp16.onnx",
+        "weights-int8.onnx",
+        "weights-int8-trt.onnx",
     }
+
+
+def test_the_members_are_the_networks_of_their_precisions(package: Package) -> None:
+    kinds = {
+        name: onnx.load_from_string(package.network(name)).graph.input[0].type.tensor_type.elem_type
+        for name in MOST
+    }
+    assert kinds == {"fp32": 1, "fp16": 10, "int8": 1, "int8-trt": 1}
+    operators = {
+        name: {node.op_type for node in onnx.load_from_string(package.network(name)).graph.node}
+        for name in MOST
+    }
+    assert [name for name in MOST if "QuantizeLinear" in operators[name]] == ["int8", "int8-trt"]
+
+
+def test_golden_tiles_are_those_that_were_examined_and_the_trained_networks_answers(
+    package: Package, run: Run
+) -> None:
+    golden = read_golden(package)
+    tiles = real_tiles(run, 12, 16, 64).golden
+    half_step = package.contract.normalisation.clip / 255
+    np.testing.assert_allclose(golden.tiles, np.clip(tiles, -2, 2), atol=half_step + 1e-6)
+    answer = probability(run_torch(run.network(), golden.tiles))
+    np.testing.assert_allclose(golden.probability, answer, atol=0.5 / 65535 + 1e-6)
+
+
+def test_8_bit_networks_are_made_from_calibration_tiles_alone(
+    package: Package, run: Run, made_from: list[np.ndarray]
+) -> None:
+    calibration = real_tiles(run, 12, 16, 64).calibration
+    assert made_from
+    for tiles in made_from:
+        np.testing.assert_array_equal(tiles, calibration)
+    golden = {tile.tobytes() for tile in read_golden(package).tiles}
+    assert golden.isdisjoint(tile.tobytes() for tiles in made_from for tile in tiles)
+
+
+def test_the_runtime_runs_what_was_exported(package: Package, tmp_path: Path) -> None:
+    choice = choose(package, RunWish(engine="cpu", precision="int8"), lambda _: None)
+    assert str(choice.candidate) == "cpu int8"
 
 
 def test_provenance_tells_run_and_libraries_but_no_folder(package: Package, run_folder: Path) -> None:
@@ -108,21 +215,101 @@ def test_the_test_tensors_are_a_tile_of_the_source_and_its_probability(package: 
     assert 0.0 <= output.min() < output.max() <= 1.0
 
 
-@pytest.mark.usefixtures("measured")
-def test_a_second_export_gives_the_same_bytes(package: Package, run: Run, tmp_path: Path) -> None:
-    assert export_run(run, tmp_path / "tiny.zip", Wishes()).sha256 == package.sha256
-    assert [p.name for p in tmp_path.iterdir()] == ["tiny.zip"]
-
-
-@pytest.mark.usefixtures("measured")
-def test_a_network_out_of_tolerance_writes_nothing(
+@pytest.mark.usefixtures("measured", "lax_int8")
+def test_a_second_export_gives_the_same_bytes_but_for_what_was_timed(
     package: Package, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "export_onnx", lambda *_: package.network())
-    monkeypatch.setattr(pipeline, "FP32_TOLERANCE", Tolerance(0.0, 0.0))
-    with pytest.raises(CertificateError, match=r"worst on tile . of 8: nothing was written"):
-        export_run(run, tmp_path / "tiny.zip", Wishes())
+    wishes = Wishes(precisions=MOST)
+    again = export_run(run, tmp_path / "tiny.zip", wishes, timer=FAST).package
+    assert again.sha256 == package.sha256
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.zip"]
+    spare_the_networks(package, monkeypatch)
+    other = export_run(run, tmp_path / "other.zip", wishes, timer=speeds({"int8": 3.0})).package
+    differ = [
+        name for name, digest in other.contract.members.items() if package.contract.members[name] != digest
+    ]
+    assert differ == ["README.md", "bioimageio.yaml"]  # which tells the speeds, and which tells its hash
+    assert other.contract.precisions["int8"].certificates[0].speedup == 3.0
+
+
+@pytest.mark.usefixtures("measured", "lax_int8")
+def test_8_bits_that_are_not_fast_here_are_left_out_and_said(
+    package: Package, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare_the_networks(package, monkeypatch)
+    said: list[str] = []
+    exported = export_run(run, tmp_path / "tiny.zip", Wishes(precisions=MOST), said.append, SLOW)
+    assert exported.refused == tuple(
+        f"int8 by {engine} is only 1.10 times as fast as fp32, wanted 1.5 times"
+        for engine in ("cpu", "openvino")
+    )
+    assert list(exported.package.contract.precisions) == ["fp32", "fp16", "int8-trt"]
+    assert "weights-int8.onnx" not in exported.package.contract.members
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.zip"]
+    assert "examining fp32, fp16, int8, int8-trt on 12 tiles" in said
+
+
+@pytest.mark.usefixtures("measured", "lax_int8")
+def test_strict_writes_nothing_where_a_precision_is_refused(
+    package: Package, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare_the_networks(package, monkeypatch)
+    wishes = Wishes(precisions=MOST, strict=True)
+    with pytest.raises(
+        CertificateError, match=r"int8 by cpu is only 1\.10 .*nothing was written; export without"
+    ):
+        export_run(run, tmp_path / "tiny.zip", wishes, timer=SLOW)
     assert list(tmp_path.iterdir()) == []
+    assert export_run(run, tmp_path / "tiny.zip", wishes, timer=FAST).refused == ()
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_precision_out_of_tolerance_is_left_out_and_its_worst_tile_shown(
+    package: Package, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare_the_networks(package, monkeypatch)
+    monkeypatch.setitem(TOLERANCES, "fp16", Tolerance(0.0, 0.0))
+    exported = export_run(run, tmp_path / "tiny.zip", Wishes(precisions=("fp32", "fp16")), timer=FAST)
+    (sentence,) = exported.refused
+    picture = tmp_path / "tiny.worst-fp16-cpu.png"
+    assert sentence.startswith("fp16 by cpu differs from the trained network by ")
+    assert sentence.endswith(f" of 12 ({picture} shows it)")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert list(exported.package.contract.precisions) == ["fp32"]
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_network_out_of_tolerance_writes_no_package(
+    package: Package, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare_the_networks(package, monkeypatch)
+    monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(0.0, 0.0))
+    with pytest.raises(
+        CertificateError, match=r"fp32 by cpu .* of 12 .*nothing was written; export with another version"
+    ):
+        export_run(run, tmp_path / "tiny.zip", Wishes(precisions=FP32), timer=FAST)
+    assert {p.suffix for p in tmp_path.iterdir()} == {".png"}
+
+
+def spare_the_networks(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the networks of a package instead of making them again."""
+    monkeypatch.setattr(pipeline, "export_onnx", lambda *_: package.network())
+    monkeypatch.setattr(pipeline, "to_fp16", lambda *_: package.network("fp16"))
+    monkeypatch.setattr(pipeline, "to_int8", lambda *_: package.network("int8"))
+    monkeypatch.setattr(pipeline, "to_int8_trt", lambda *_: package.network("int8-trt"))
+
+
+@pytest.mark.parametrize(
+    ("precisions", "said"),
+    [
+        (("fp32", "fp8"), r"there is no precision 'fp8': --precision takes fp32, fp16, bf16, int8, int8-trt"),
+        (("fp16",), "--precision leaves out fp32, to which every package falls back: add it"),
+        ((), "--precision leaves out fp32"),
+    ],
+)
+def test_precisions_that_make_no_sense_are_refused(precisions: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        check_wishes(Wishes(precisions=precisions), 0.5)
 
 
 def test_wishes_that_make_no_sense_are_refused_before_any_work(run: Run, tmp_path: Path) -> None:
@@ -158,30 +345,60 @@ def test_paths_lose_their_folders(value: object, kept: object) -> None:
 
 WISHES = [
     *("--name", "Mito", "--description", "Finds them.", "--threshold", "0.4"),
-    *("--license", "CC-BY-4.0", "--test-input", "phantom", "--overwrite"),
+    *("--license", "CC-BY-4.0", "--test-input", "phantom", "--overwrite", "--precision", "fp32"),
 ]
 
 
 @pytest.mark.usefixtures("measured")
 def test_the_command_hears_wishes_and_prints_a_summary_and_the_next_step(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pipeline, "GOLDEN_TILES", 4)
+    monkeypatch.setattr(pipeline, "export_run", partial(export_run, timer=FAST))
     output = tmp_path / "tiny.zip"
     output.write_bytes(b"a former one")
     assert main(["export", str(run_folder), "-o", str(output), *WISHES]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert "examining fp32 on 8 tiles\n" in err
     package = open_package(output)
     assert (package.contract.name, package.contract.description) == ("Mito", "Finds them.")
     assert package.contract.threshold == 0.4
+    assert list(package.contract.precisions) == ["fp32"]
     assert b"license: CC-BY-4.0" in package.read_member("bioimageio.yaml")
     assert b"no voxel of the training data" in package.read_member("README.md")
-    assert np.array_equal(array(package, "test_input.npy"), phantom_image(3, 64, 5.0))
     assert lines[0].startswith(f"{output}: Mito, 0.")
     assert lines[0].endswith(f"sha256 {package.sha256[:12]}")
     assert lines[1:3] == ["  measured: stride 4 px, halo 28 px", "  slices in: 3, threshold 0.4"]
-    assert lines[3].startswith("  fp32 on 8 tiles by onnxruntime ")
-    assert "(allowed 0.0001)" in lines[3]
-    assert lines[4] == f"next: dmn infer {output} STACK.tif -o segmentation.ome.zarr"
+    assert lines[3].startswith("  fp32     onnxruntime ")
+    assert ", 8 tiles: max |dp| " in lines[3]
+    assert "(0.0001 allowed)" in lines[3]
+    assert lines[3].endswith(", 1.00 Mvoxel/s")
+    assert lines[4].startswith("  fp32     openvino ")
+    assert lines[5] == f"next: dmn infer {output} STACK.tif -o segmentation.ome.zarr"
+
+
+@pytest.mark.usefixtures("measured")
+def test_with_phantoms_no_voxel_of_the_training_data_is_in_the_package(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "GOLDEN_TILES", 4)
+    wishes = Wishes(precisions=FP32, test_input="phantom")
+    package = export_run(run, tmp_path / "tiny.zip", wishes, timer=FAST).package
+    grey = array(package, "golden_input.npy")
+    golden = read_golden(package)
+    assert grey.shape == (4, 3, 64, 64)
+    real = grey_from_tiles(real_tiles(run, 4, 16, 64).golden, run.normalisation)
+    assert {tile.tobytes() for tile in grey}.isdisjoint(tile.tobytes() for tile in real)
+    # The same made-up tissue, but for how it was normalised: one monotone map for each image.
+    for index, tile in enumerate(grey):
+        image = phantom_image(3, 64, 5.0, index)[0]
+        assert np.corrcoef(image.ravel(), tile.ravel())[0, 1] > 0.95
+    answer = probability(run_torch(run.network(), golden.tiles))
+    np.testing.assert_allclose(golden.probability, answer, atol=0.5 / 65535 + 1e-6)
+    assert array(package, "test_input.npy").tobytes() in {tile.tobytes() for tile in grey}
+    (cpu, _) = package.contract.precisions["fp32"].certificates
+    assert cpu.tiles == 8  # on real tiles as well, which stay here
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,5 +420,5 @@ def test_changed_training_data_is_noticed(run_folder: Path, tmp_path: Path) -> N
     facts["recipe_folder"] = str(tmp_path / "moved")
     (tmp_path / "moved" / "run" / "run.json").write_text(json.dumps(facts))
     with pytest.raises(RunError, match="not the one that this run was trained on"):
-        export_run(load_run(tmp_path / "moved" / "run"), tmp_path / "tiny.zip", Wishes())
+        export_run(load_run(tmp_path / "moved" / "run"), tmp_path / "tiny.zip", Wishes(), timer=FAST)
     assert not (tmp_path / "tiny.zip").exists()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tifffile
 import torch
@@ -15,7 +14,7 @@ from dmn_runtime.errors import RunError
 from dmn_train.loop import train
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.recipe import PlacedRecipe
-from dmn_train.run import load_run, parity_tiles
+from dmn_train.run import load_run
 
 Placed = Callable[..., PlacedRecipe]
 
@@ -73,26 +72,6 @@ def test_the_network_comes_back_in_eval_mode_on_the_cpu(run_folder: Path) -> Non
     assert not network.training
     image = torch.randn(1, 1, 16, 16)
     assert torch.equal(network(image), load_run(run_folder).network()(image))
-
-
-def test_parity_tiles_are_real_input_and_always_the_same(run_folder: Path, folder: Path) -> None:
-    run = load_run(run_folder)
-    tiles = parity_tiles(run, 5, 64)
-    assert tiles.shape == (5, 1, 64, 64)
-    assert tiles.dtype == np.float32
-    assert 1.5 < np.ptp(tiles) <= 4.0
-    np.testing.assert_array_equal(tiles, parity_tiles(run, 5, 64))
-    assert len({tile.tobytes() for tile in tiles}) == 5
-
-
-def test_parity_tiles_want_the_volume_of_the_training(run_folder: Path, folder: Path) -> None:
-    image = tifffile.imread(folder / "image.tif")
-    tifffile.imwrite(folder / "image.tif", image + 1)
-    with pytest.raises(RunError, match="the source volume is not the one that this run was trained on"):
-        parity_tiles(load_run(run_folder), 1, 16)
-    (folder / "image.tif").unlink()
-    with pytest.raises(RunError, match="the source of this run cannot be read"):
-        parity_tiles(load_run(run_folder), 1, 16)
 
 
 def test_folders_that_are_no_run_are_refused(tmp_path: Path) -> None:

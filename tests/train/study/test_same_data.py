@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dmn_runtime.errors import RunError
+from dmn_train import file_times
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import Run
-from dmn_train.study import same_data
 from dmn_train.study.job import Job
 from dmn_train.study.same_data import check_same_data
 
@@ -73,7 +73,7 @@ def test_of_large_or_absent_volumes_shape_and_map_must_agree(
     runs: dict[str, tuple[Job, Run]], folder: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     if large:
-        monkeypatch.setattr(same_data, "WHOLE_BYTES", 6 * 96 * 128 - 1)
+        monkeypatch.setattr(file_times, "WHOLE_BYTES", 6 * 96 * 128 - 1)
     else:
         (folder / "image.tif").unlink()
     seen(runs, 0)["fingerprint"] = "copied, so that file times differ"
