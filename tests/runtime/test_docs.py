@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 from dmn_runtime import __version__
+from dmn_runtime.certificate.tolerance import TOLERANCES, Tolerance
 from dmn_runtime.cli import COMMANDS
+from dmn_runtime.contract import Certificate, Contract, PackagedPlan
+from dmn_runtime.report import Report
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,3 +29,26 @@ def test_no_link_between_documents_is_dead() -> None:
 
 def test_contributing_is_short() -> None:
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 50
+
+
+def test_the_pages_of_law_name_every_field() -> None:
+    package, report = ((ROOT / "docs" / name).read_text() for name in ("package.md", "report.md"))
+    for page, holder in (
+        (package, Contract),
+        (package, Certificate),
+        (package, PackagedPlan),
+        (report, Report),
+    ):
+        missing = [name for name in holder.__dataclass_fields__ if f"`{name}`" not in page]
+        assert missing == [], holder.__name__
+
+
+def test_the_page_on_packages_has_the_tolerances_that_hold() -> None:
+    rows = re.findall(
+        r"^\| `([a-z0-9-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]*) ?\|$",
+        (ROOT / "docs" / "package.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {
+        name: Tolerance(float(max_dp), float(iou), float(speedup or 0)) for name, max_dp, iou, speedup in rows
+    } == TOLERANCES
