@@ -30,7 +30,7 @@ class OpenVinoRunner:
         """Return the logits, float32 nchw, of float32 nchw."""
         if not hasattr(self._requests, "own"):
             self._requests.own = self.compiled.create_infer_request()
-        result = self._requests.own.infer({0: tiles}, share_inputs=True)
+        result = self._requests.own.infer({0: tiles}, share_inputs=True, share_outputs=True)
         return np.array(result[0], np.float32)  # a copy: the request keeps its buffer for the next call
 
     def close(self) -> None:

@@ -77,8 +77,8 @@ def test_objects_are_counted_tile_by_tile() -> None:
         "cc3d", reason="connected-components-3d is not installed: pip install 'dmn-em[objects]'"
     )
     near, far = disc(64, 16, 16, 8), disc(64, 48, 48, 8)
-    expected = np.stack([np.maximum(near, far), near])[:, None]
-    found = np.stack([near, np.maximum(near, far)])[:, None]
+    both, none = np.maximum(near, far), np.zeros_like(near)
+    expected, found = np.stack([both, near, none])[:, None], np.stack([near, near, both])[:, None]
     figures = compare(expected, found, 0.5, 0.5)
     assert (figures.objects, figures.objects_matched) == (3, 2)  # what `found` invents is no lost object
 

@@ -193,6 +193,20 @@ def test_a_fault_on_the_owners_volume_is_remembered(
     assert warning.startswith("warning: quick fp32 is not used: on your volume it does not segment")
 
 
+def test_a_fault_on_the_golden_tiles_is_the_one_that_is_told(
+    package: Path,
+    stack: Path,
+    fleet: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fleet.install(monkeypatch, wrong=fleet.Model(spoil=fleet.shifted), cpu=fleet.Model())
+    assert verify(capsys, package, stack, "--workers", 2)[0] == 0
+    said: list[str] = []
+    choose(open_package(package), Wish(workers=2), said.append)
+    assert said[0].startswith("warning: wrong fp32 is not used: it does not segment")
+
+
 def test_strict_counts_a_fault_on_the_owners_volume(
     package: Path,
     stack: Path,

@@ -214,6 +214,11 @@ def test_a_folder_that_forbids_writing_is_a_sentence(machine: Path, monkeypatch:
     assert list(machine.iterdir()) == []
 
 
+def test_the_libraries_are_those_that_compute() -> None:
+    computing = {"numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt-cu13", "tensorrt-rtx-cu13"}
+    assert computing <= set(LIBRARIES)
+
+
 def test_the_state_is_json() -> None:
     assert json.loads(json.dumps(state().facts)) == state().facts
     assert len(state().digest) == 64
