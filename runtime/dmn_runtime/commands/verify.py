@@ -79,12 +79,16 @@ def _verified(package: Package, wish: Wish, stack: str | None, voxel_nm: str | N
 
 
 def _draw(package: Package, wish: Wish, found: Verification, folder: Path) -> None:
+    from dmn_runtime.certificate.golden import read_golden
     from dmn_runtime.engines.worst import draw_worst
 
-    for trial in found.golden:
+    examined = [("golden", trial, read_golden(package)) for trial in found.golden]
+    if found.own is not None:
+        examined += [("volume", trial, found.own) for trial in found.stack]
+    for where, trial, tiles in examined:
         if trial.fault is not None and trial.parity is not None:
-            path = folder / f"worst-{trial.candidate.engine}-{trial.candidate.precision}.png"
-            draw_worst(package, trial, wish, path, _say)
+            path = folder / f"worst-{trial.candidate.engine}-{trial.candidate.precision}-{where}.png"
+            draw_worst(package, trial, tiles, wish, path, _say)
             _say(f"{path} shows the worst tile of {trial.candidate}")
 
 

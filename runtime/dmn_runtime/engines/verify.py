@@ -29,11 +29,13 @@ class Verification:
         golden: a trial of each engine and precision on the package's tiles.
         stack: the same on the owner's volume, against `REFERENCE`; empty without one.
         absent: engine -> why this machine cannot run it.
+        own: tiles of the owner's volume with the reference's answers, None without one.
     """
 
     golden: tuple[Trial, ...]
     stack: tuple[Trial, ...]
     absent: dict[str, str]
+    own: Golden | None = None
 
 
 def verify(
@@ -62,7 +64,7 @@ def verify(
     own = _golden_of(package, wish, say, *stack)
     found = tuple(_on_stack(package, trial, wish, say, own) for trial in golden)
     remembered(package, wish, with_stack(golden, found), say)
-    return Verification(golden, found, absent)
+    return Verification(golden, found, absent, own)
 
 
 def with_stack(golden: Sequence[Trial], stack: Sequence[Trial]) -> tuple[Trial, ...]:

@@ -1,9 +1,9 @@
-"""Draw the golden tile on which an engine strays most."""
+"""Draw the tile on which an engine strays most."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from dmn_runtime.certificate.golden import read_golden
+from dmn_runtime.certificate.golden import Golden
 from dmn_runtime.certificate.worst_tile import write_worst_tile
 from dmn_runtime.engines.choose import Wish, opened, order_for
 from dmn_runtime.engines.trial import Trial, probabilities
@@ -11,12 +11,15 @@ from dmn_runtime.errors import DmnError, OutputError
 from dmn_runtime.package import Package
 
 
-def draw_worst(package: Package, trial: Trial, wish: Wish, path: Path, say: Callable[[str], None]) -> None:
+def draw_worst(
+    package: Package, trial: Trial, tiles: Golden, wish: Wish, path: Path, say: Callable[[str], None]
+) -> None:
     """Run the worst tile of a trial once more and write a picture of it.
 
     Args:
         package: that was examined.
         trial: with parity.
+        tiles: that it was examined on.
         wish: of the examination.
         path: PNG to write; its folder is made.
         say: takes sentences for people.
@@ -25,12 +28,12 @@ def draw_worst(package: Package, trial: Trial, wish: Wish, path: Path, say: Call
         DmnError: the engine cannot be opened any more, or the picture cannot be written.
     """
     assert trial.parity is not None
-    worst, golden = trial.parity.worst_tile, read_golden(package)
+    worst = trial.parity.worst_tile
     runner = opened(trial.candidate, order_for(package, trial.candidate, wish, say))
     if isinstance(runner, DmnError):
         raise runner
     try:
-        found = probabilities(runner, golden.tiles[worst : worst + 1])[0, 0]
+        found = probabilities(runner, tiles.tiles[worst : worst + 1])[0, 0]
     finally:
         runner.close()
     try:
@@ -40,4 +43,4 @@ def draw_worst(package: Package, trial: Trial, wish: Wish, path: Path, say: Call
             f"the folder {path.parent} cannot be made ({error.strerror}): name another for the pictures"
         ) from error
     thresholds = (package.contract.threshold, trial.threshold)
-    write_worst_tile(path, golden.tiles[worst], golden.probability[worst, 0], found, thresholds)
+    write_worst_tile(path, tiles.tiles[worst], tiles.probability[worst, 0], found, thresholds)

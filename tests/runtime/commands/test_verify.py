@@ -274,11 +274,25 @@ def test_pictures_of_the_worst_tile_of_what_fails(
     status, _, err = verify(capsys, package, "--pictures", folder)
     assert status == 0
     [path] = folder.iterdir()  # what does not run has no picture
-    assert path.name == "worst-wrong-fp32.png"
+    assert path.name == "worst-wrong-fp32-golden.png"
     assert err.endswith(f"{path} shows the worst tile of wrong fp32\n")
     with Image.open(path) as image:
         assert image.size == (4 * 32 + 3 * 4, 32)
     assert all(runner.closed == 1 for runner in table.runners)
+
+
+def test_pictures_of_what_fails_on_the_owners_volume_alone(
+    package: Path,
+    stack: Path,
+    tmp_path: Path,
+    fleet: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fleet.install(monkeypatch, quick=fleet.Model(spoil=late(fleet)), cpu=fleet.Model())
+    assert verify(capsys, package, stack, "--pictures", tmp_path / "pictures")[0] == 0
+    [path] = (tmp_path / "pictures").iterdir()
+    assert path.name == "worst-quick-fp32-volume.png"
 
 
 def test_a_folder_of_pictures_that_cannot_be_made(
