@@ -57,8 +57,9 @@ def test_a_score_is_that_of_export_infer_and_evaluate(tmp_path: Path, working: f
     tifffile.imwrite(names["image"], phantom.image, photometric="minisblack")
     tifffile.imwrite(names["mask"], phantom.mask, photometric="minisblack")
     package, found = str(tmp_path / "discs.zip"), str(tmp_path / "found.ome.zarr")
-    assert main(["export", str(tmp_path / "run"), "-o", package]) == 0
-    assert main(["infer", package, names["image"], "-o", found, "--voxel-nm", "6,6,6"]) == 0
+    assert main(["export", str(tmp_path / "run"), "-o", package, "--precision", "fp32"]) == 0
+    engine = ("--engine", "cpu")  # not the fastest of the day
+    assert main(["infer", package, names["image"], "-o", found, "--voxel-nm", "6,6,6", *engine]) == 0
     with open_volume(found) as prediction, open_volume(names["mask"]) as mask:
         real = evaluate(prediction, mask, objects=False)
 

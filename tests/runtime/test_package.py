@@ -165,7 +165,8 @@ def test_a_file_that_does_not_exist(path: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    refused(tmp_path, NotAPackage, "is a folder")
+    (tmp_path / "mito.zip").mkdir()
+    refused(tmp_path / "mito.zip", NotAPackage, "is a folder")
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\x00 a TIFF", b"PK\x03\x04" + bytes(100)])
