@@ -30,6 +30,7 @@ from dmn_runtime.setup import (
     Setup,
     drift_of,
     engine_wish,
+    lay_out,
     ledger_header,
     refuse_input_as_output,
     set_up,
@@ -75,12 +76,13 @@ def infer(options: Options, watch: Watch) -> Report | None:
     package = open_package(resolve_package(options.package))
     wish = engine_wish(options)
     with output_lock(options.output), open_volume(options.volume, voxel_nm=options.voxel_nm) as volume:
+        layout = lay_out(options, package.contract, volume, wish.workers)
         if options.resume:
             wish = _as_begun(wish, options.output)
         chosen_s = -perf_counter()
         choice = choose(package, wish, watch.say)
         chosen_s += perf_counter()
-        setup = set_up(options, package, volume, choice, wish)
+        setup = set_up(options, package, volume, layout, choice, wish)
         start = prepare_output(options.output, overwrite=options.overwrite, resume=options.resume)
         fingerprint = volume.fingerprint()
         if start is Start.COMPLETE:

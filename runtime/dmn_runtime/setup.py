@@ -54,6 +54,15 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What is decided before an engine is looked for: grids, blocks, tiles, intensities."""
+
+    plan: Plan
+    counts: NDArray[np.int64]
+    intensity: IntensityMap
+
+
+@dataclass(frozen=True)
 class Setup:
     """Everything that is decided before the first block is read."""
 
@@ -103,23 +112,16 @@ def engine_wish(options: Options) -> Wish:
     return Wish(options.engine, options.precision, workers, options.tile_px, options.strict)
 
 
-def set_up(options: Options, package: Package, volume: Volume, choice: Choice, wish: Wish) -> Setup:
-    """Decide everything: plan, intensity map, threshold, output.
-
-    Args:
-        options: the user's words.
-        package: what is run.
-        volume: what it is run on.
-        choice: the engine that runs; its threshold holds where the user gives none.
-        wish: from `engine_wish`.
+def lay_out(options: Options, contract: Contract, volume: Volume, workers: int) -> Layout:
+    """Decide plan and intensity map, and refuse what can be refused before engines are examined.
 
     Raises:
         DmnError: an option makes no sense, or the volume does not say its voxel size or is constant.
     """
-    contract = package.contract
-    threshold = choice.trial.threshold if options.threshold is None else options.threshold
-    if not 0.0 < threshold < 1.0:
-        raise UsageError(f"--threshold {threshold:g} is no probability: give a number between 0 and 1")
+    if options.threshold is not None and not 0.0 < options.threshold < 1.0:
+        raise UsageError(
+            f"--threshold {options.threshold:g} is no probability: give a number between 0 and 1"
+        )
     plan = make_plan(
         volume.shape,
         known_voxel_nm(volume, contract),
@@ -129,13 +131,40 @@ def set_up(options: Options, package: Package, volume: Volume, choice: Choice, w
         tile_px=options.tile_px,
         block=options.block,
     )
-    _check_memory(plan, volume, wish.workers)
+    _check_memory(plan, volume, workers)
     counts = histogram(volume)
-    intensity = fit_map(counts, contract.normalisation, volume.path)
+    return Layout(plan, counts, fit_map(counts, contract.normalisation, volume.path))
+
+
+def set_up(
+    options: Options, package: Package, volume: Volume, layout: Layout, choice: Choice, wish: Wish
+) -> Setup:
+    """Put together everything that is decided.
+
+    Args:
+        options: the user's words.
+        package: what is run.
+        volume: what it is run on.
+        layout: from `lay_out`.
+        choice: the engine that runs; its threshold holds where the user gives none.
+        wish: from `engine_wish`.
+    """
+    contract, plan = package.contract, layout.plan
+    threshold = choice.trial.threshold if options.threshold is None else options.threshold
     voxel_nm = grid_voxel_nm(volume, contract, options.grid)
     spec = SinkSpec(options.output, plan.output_shape, plan.block, voxel_nm, contract.classes, threshold)
     return Setup(
-        options, package, volume, counts, intensity, plan, threshold, wish.workers, choice, wish, spec
+        options,
+        package,
+        volume,
+        layout.counts,
+        layout.intensity,
+        plan,
+        threshold,
+        wish.workers,
+        choice,
+        wish,
+        spec,
     )
 
 

@@ -256,7 +256,7 @@ def test_strict_writes_nothing_where_a_precision_is_refused(
     spare_the_networks(package, monkeypatch)
     wishes = Wishes(precisions=MOST, strict=True)
     with pytest.raises(
-        CertificateError, match=r"int8 by cpu is only 1\.10 .*nothing was written; export without"
+        CertificateError, match=r"int8 by cpu is only 1\.10 .*no package was written; export without"
     ):
         export_run(run, tmp_path / "tiny.zip", wishes, timer=SLOW)
     assert list(tmp_path.iterdir()) == []
@@ -285,7 +285,7 @@ def test_a_network_out_of_tolerance_writes_no_package(
     spare_the_networks(package, monkeypatch)
     monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(0.0, 0.0))
     with pytest.raises(
-        CertificateError, match=r"fp32 by cpu .* of 12 .*nothing was written; export with another version"
+        CertificateError, match=r"fp32 by cpu .* of 12 .*no package was written; export with another version"
     ):
         export_run(run, tmp_path / "tiny.zip", Wishes(precisions=FP32), timer=FAST)
     assert {p.suffix for p in tmp_path.iterdir()} == {".png"}
