@@ -21,8 +21,8 @@ from dmn_runtime.certificate.stack_tiles import stack_tiles
 from dmn_runtime.commands.infer import parse_spacing
 from dmn_runtime.engines.base import Runner
 from dmn_runtime.engines.candidates import Candidate, candidates
-from dmn_runtime.engines.catalogue import KINDS
-from dmn_runtime.engines.choose import Wish, opened, order_for, timed_tile
+from dmn_runtime.engines.catalogue import absences_here, kinds_here
+from dmn_runtime.engines.examination import Wish, opened, order_for, timed_tile
 from dmn_runtime.engines.trial import Trial, examine, probabilities, timed
 from dmn_runtime.engines.verify import REFERENCE
 from dmn_runtime.errors import DmnError
@@ -54,11 +54,11 @@ def quiet(_: str) -> None:
 
 def runners_of(package: Package, workers: int) -> dict[Candidate, Runner]:
     """Open everything that this machine can run."""
-    absences = {kind.word: kind.absence() for kind in KINDS}
+    absences = absences_here()
     wish = Wish(workers=workers)
     found = {
         one: opened(one, order_for(package, one, wish, quiet))
-        for one in candidates(KINDS, absences, package.contract.precisions)
+        for one in candidates(kinds_here(), absences, package.contract.precisions)
     }
     return {one: runner for one, runner in found.items() if not isinstance(runner, DmnError)}
 
@@ -66,10 +66,12 @@ def runners_of(package: Package, workers: int) -> dict[Candidate, Runner]:
 def speeds(package: Package, golden: Golden, workers: int, rounds: int) -> dict[Candidate, list[float]]:
     """Time the bare networks in turns."""
     runners = runners_of(package, workers)
-    tile = timed_tile(golden, order_for(package, REFERENCE, Wish(workers=workers), quiet))
+    wish = Wish(workers=workers)
+    tiles = {one: timed_tile(golden, order_for(package, one, wish, quiet), one) for one in runners}
     found: dict[Candidate, list[float]] = {one: [] for one in runners}
     for _ in range(rounds):
-        for one, speed in timed(runners, tile, workers).items():
+        for one, speed in timed(runners, tiles, workers).items():
+            assert isinstance(speed, float), speed
             found[one].append(speed)
     return found
 
@@ -88,7 +90,7 @@ def rows_of(path: Path, volume_path: str, voxel: str, rounds: int, folder: Path)
     with open_volume(volume_path, voxel_nm=voxel_nm) as volume:
         tiles = stack_tiles(volume, package.contract, voxel_nm, golden.tiles.shape[-1])
     runners = runners_of(package, 1)
-    own = Golden(tiles, probabilities(runners[REFERENCE], tiles))
+    own = Golden(tiles, probabilities(runners[REFERENCE], tiles, package.contract.halo_px))
     parity = {
         one: (examine(package.contract, one, r, golden), examine(package.contract, one, r, own))
         for one, r in runners.items()
@@ -117,11 +119,11 @@ def shown(values: list[float]) -> str:
 
 def intentions(paths: list[Path]) -> list[str]:
     """Say what would be measured on this machine, and what not and why."""
-    absences = {kind.word: kind.absence() for kind in KINDS}
+    absences = absences_here()
     lines = [
         f"{path.stem}: {one}"
         for path in paths
-        for one in candidates(KINDS, absences, open_package(path).contract.precisions)
+        for one in candidates(kinds_here(), absences, open_package(path).contract.precisions)
     ]
     return lines + [f"not here: {word}: {why}" for word, why in absences.items() if why is not None]
 

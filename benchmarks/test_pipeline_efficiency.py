@@ -21,7 +21,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from dmn_runtime.engines.base import Runner
 from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.catalogue import kind_of
-from dmn_runtime.engines.choose import Wish, order_for
+from dmn_runtime.engines.examination import Wish, order_for
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.inference import Watch, infer
 from dmn_runtime.machine import logical_cores

@@ -17,6 +17,7 @@ from dmn_export.onnx_export import INPUT_NAME, OUTPUT_NAME
 from dmn_runtime.certificate.parity import Parity, compare, recalibrated
 from dmn_runtime.certificate.tolerance import TOLERANCES, Tolerance
 from dmn_runtime.contract import Certificate
+from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.engines.base import Runner
 from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.cpu import open_cpu
@@ -28,9 +29,10 @@ from dmn_runtime.machine import cpu_model
 
 Array = NDArray[np.float32]
 Probability = NDArray[np.floating]
-Timer = Callable[[Mapping[Candidate, Runner], Array, int], dict[Candidate, float]]
+Timer = Callable[
+    [Mapping[Candidate, Runner], Mapping[Candidate, Array], int], dict[Candidate, float | Exception]
+]
 
-REFERENCE = "fp32"
 _EXAMINERS = {
     "fp32": ("cpu", "openvino"),
     "fp16": ("cpu",),
@@ -47,23 +49,42 @@ _UNOPTIMISED = {"int8-trt"}
 
 @dataclass(frozen=True)
 class Answers:
-    """Tiles, float32 nchw, and what the trained network says of them in float32: probability, n1hw."""
+    """What the trained network says of tiles.
+
+    Attributes:
+        tiles: network input, float32 nchw.
+        probability: of the tiles' cores, n1hw.
+        halo_px: what the cores lack on all four sides.
+    """
 
     tiles: Array
     probability: Probability
+    halo_px: int
+
+    def of(self, runner: Runner) -> Probability:
+        """Return the probability of the same cores by a runner."""
+        return probabilities(runner, self.tiles, self.halo_px)
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The set of tiles on which a runner does worst: `found` is its probability of the cores, n1hw."""
+
+    answers: Answers
+    parity: Parity
+    found: Probability
 
 
 @dataclass(frozen=True)
 class Refusal:
     """Why a precision run by an engine is not shipped.
 
-    `parity` and `found` (probability of the worst tile, hw) are None where it did not run or is too slow.
+    `worst` is None where it did not run or is only too slow; `threshold` is its own.
     """
 
     candidate: Candidate
     reason: str
-    parity: Parity | None = None
-    found: Probability | None = None
+    worst: Worst | None = None
     threshold: float | None = None
 
 
@@ -75,14 +96,16 @@ class Verdicts:
     refusals: tuple[Refusal, ...]
 
 
-def answers_of(network: nn.Module, tiles: Array) -> Answers:
+def answers_of(network: nn.Module, tiles: Array, halo_px: int) -> Answers:
     """Ask the trained network, float32 on the CPU, in eval mode."""
-    return Answers(tiles, probability(run_torch(network, tiles)))
+    whole = probability(run_torch(network, tiles))
+    height, width = tiles.shape[2] - halo_px, tiles.shape[3] - halo_px
+    return Answers(tiles, whole[..., halo_px:height, halo_px:width], halo_px)
 
 
 def certify(
     networks: Mapping[str, bytes],
-    golden: Answers,
+    golden: Sequence[Answers],
     calibration: Answers,
     threshold: float,
     timer: Timer = timed,
@@ -92,33 +115,71 @@ def certify(
 
     Args:
         networks: precision -> ONNX file.
-        golden: what they are examined on.
+        golden: sets of tiles that they are examined on; each set must pass by itself, and the certificate has
+            the figures of the one with the larger change of IoU.
         calibration: other tiles, on which thresholds are recalibrated.
         threshold: probability from which a pixel is foreground in the trained network.
-        timer: times runners on one tile with a number of workers.
+        timer: times runners, each on its tile, with a number of workers.
         tolerances: precision -> what is allowed.
     """
     runners, refusals = _opened(networks)
-    speeds = timer(runners, golden.tiles[:1], 1)
+    speeds = timer(runners, dict.fromkeys(runners, golden[0].tiles[:1]), 1)
     certificates: dict[str, list[Certificate]] = {}
     for candidate, runner in runners.items():
-        speed = speeds[candidate]
-        of_fp32 = speeds.get(Candidate(candidate.engine, REFERENCE))
-        own = threshold
-        if candidate.precision != REFERENCE:
-            own = recalibrated(calibration.probability, probabilities(runner, calibration.tiles), threshold)
-        found = probabilities(runner, golden.tiles)
-        parity = compare(golden.probability, found, threshold, own)
         tolerance = tolerances[candidate.precision]
-        speedup = None if of_fp32 is None or candidate.precision == REFERENCE else speed / of_fp32
-        reason = _reason(parity, tolerance, speedup)
-        if reason is None:
-            one = _certificate(candidate, runner, parity, tolerance, own, speed, speedup)
+        try:
+            own = _own_threshold(candidate, runner, calibration, threshold)
+            worst = _worst_of(runner, golden, threshold, own)
+        except Exception as error:  # a runtime that dies of one precision must not cost the others
+            refusals.append(Refusal(candidate, f"does not run ({_words(error)})"))
+            continue
+        speed, speedup = _speed(candidate, speeds)
+        reason = _reason(worst.parity, tolerance, speedup)
+        if isinstance(speed, Exception):
+            reason = f"does not run ({_words(speed)})"
+        if reason is None and isinstance(speed, float):
+            one = _certificate(candidate, runner, worst.parity, tolerance, own, speed, speedup)
             certificates.setdefault(candidate.precision, []).append(one)
         else:
-            worst = None if parity.within(tolerance) else found[parity.worst_tile, 0]
-            refusals.append(Refusal(candidate, reason, parity, worst, own))
+            shown = None if worst.parity.within(tolerance) else worst
+            refusals.append(Refusal(candidate, reason or "was not timed", shown, own))
     return Verdicts({name: tuple(ones) for name, ones in certificates.items()}, tuple(refusals))
+
+
+def _own_threshold(candidate: Candidate, runner: Runner, calibration: Answers, threshold: float) -> float:
+    if candidate.precision == REFERENCE_PRECISION:
+        return threshold
+    return recalibrated(calibration.probability, calibration.of(runner), threshold)
+
+
+def _worst_of(runner: Runner, golden: Sequence[Answers], threshold: float, own: float) -> Worst:
+    """Return the set of tiles on which a runner does worst, with its parity there."""
+    found = [(answers, answers.of(runner)) for answers in golden]
+    compared = [
+        Worst(answers, compare(answers.probability, mine, threshold, own), mine) for answers, mine in found
+    ]
+    # NaN first, then the larger change of IoU, then the larger difference.
+    return max(
+        compared, key=lambda one: (np.isnan(one.parity.max_dp), one.parity.iou_change, one.parity.max_dp)
+    )
+
+
+def _speed(
+    candidate: Candidate, speeds: Mapping[Candidate, float | Exception]
+) -> tuple[float | Exception, float | None]:
+    """Return a candidate's speed, and that over fp32 by the same engine, None for fp32 itself."""
+    speed, exact = speeds[candidate], speeds.get(Candidate(candidate.engine, REFERENCE_PRECISION))
+    if (
+        candidate.precision == REFERENCE_PRECISION
+        or not isinstance(speed, float)
+        or not isinstance(exact, float)
+    ):
+        return speed, None
+    return speed, speed / exact
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _opened(networks: Mapping[str, bytes]) -> tuple[dict[Candidate, Runner], list[Refusal]]:
@@ -126,13 +187,15 @@ def _opened(networks: Mapping[str, bytes]) -> tuple[dict[Candidate, Runner], lis
     refusals: list[Refusal] = []
     for precision, network in networks.items():
         for engine in _EXAMINERS[precision]:
-            if engine == "openvino" and not is_present("openvino"):
-                continue
             candidate = Candidate(engine, precision)
+            if engine == "openvino" and not is_present("openvino"):
+                if _EXAMINERS[precision] == ("openvino",):
+                    refusals.append(Refusal(candidate, "cannot be examined: openvino is not installed"))
+                continue
             try:
                 runners[candidate] = runner_for(candidate, network)
             except EngineError as error:
-                refusals.append(Refusal(candidate, str(error)))
+                refusals.append(Refusal(candidate, f"does not run ({error})"))
     return runners, refusals
 
 
@@ -150,7 +213,7 @@ def runner_for(candidate: Candidate, network: bytes) -> Runner:
 def _reason(parity: Parity, tolerance: Tolerance, speedup: float | None) -> str | None:
     if not parity.within(tolerance):
         return (
-            f"differs from the trained network by {parity.iou_change:.2g} in IoU (allowed "
+            f"differs from the trained network by {parity.iou_change:.3g} in IoU (allowed "
             f"{tolerance.iou_change:g}) and {parity.max_dp:.2g} in probability (allowed "
             f"{tolerance.max_dp:g}), worst on tile {parity.worst_tile + 1} of {parity.tiles}"
         )
@@ -207,8 +270,3 @@ def probability(logits: Array) -> NDArray[np.float64]:
     """Return the sigmoid of `logits`, in float64 so that a comparison adds no error of its own."""
     # By tanh, which cannot overflow.
     return 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))
-
-
-def shipped(verdicts: Verdicts, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return which of the wanted precisions some engine was certified for, in the order wanted."""
-    return tuple(name for name in wanted if name in verdicts.certificates)

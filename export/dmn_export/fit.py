@@ -7,7 +7,6 @@ from dmn_export.precision import RUNGS, Tiles
 from dmn_runtime.certificate.parity import compare, recalibrated
 from dmn_runtime.certificate.tolerance import Tolerance
 from dmn_runtime.engines.candidates import Candidate
-from dmn_runtime.engines.trial import probabilities
 
 MARGIN = 0.6
 """Share of the tolerance that must suffice on the tiles the network was fitted to; others will be worse."""
@@ -38,7 +37,7 @@ def fitted(
     tried: list[tuple[float, bytes]] = []
     for rung in RUNGS:
         made = quantise(network, calibration.tiles, rung)
-        found = probabilities(runner_for(Candidate("cpu", precision), made), calibration.tiles)
+        found = calibration.of(runner_for(Candidate("cpu", precision), made))
         own = recalibrated(calibration.probability, found, threshold)
         change = compare(calibration.probability, found, threshold, own).iou_change
         if change <= MARGIN * tolerance.iou_change:

@@ -4,7 +4,7 @@ import io
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from dmn_export.bioimageio_model import (
     build_members,
     describe,
 )
-from dmn_export.certify import Answers, Timer, Verdicts, answers_of, certify
+from dmn_export.certify import Answers, Refusal, Timer, Verdicts, answers_of, certify
 from dmn_export.fit import Quantise, fitted
 from dmn_export.onnx_export import export_onnx
 from dmn_export.package_writer import write_package
@@ -41,9 +41,10 @@ from dmn_runtime._version import __version__
 from dmn_runtime.archive import check_output
 from dmn_runtime.certificate.golden import golden_members, golden_table
 from dmn_runtime.certificate.tolerance import TOLERANCES
-from dmn_runtime.certificate.worst_tile import write_worst_tile
+from dmn_runtime.certificate.worst_tile import core_of, write_worst_tile
 from dmn_runtime.contract import Contract, Normalisation, Precision
 from dmn_runtime.contract_json import REFERENCE_PRECISION
+from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.trial import timed
 from dmn_runtime.errors import CertificateError, UsageError
 from dmn_runtime.geometry import round_up
@@ -53,7 +54,7 @@ from dmn_runtime.selftest import TEST_INPUT_MEMBER, TEST_OUTPUT_MEMBER
 from dmn_train.real_tiles import real_tiles
 from dmn_train.run import RUN_JSON, Run
 
-GOLDEN_TILES = 12
+GOLDEN_TILES = 8
 CALIBRATION_TILES = 16
 TILE_PX = 256
 
@@ -132,21 +133,21 @@ def export_run(
     network = run.network()
     say("measuring stride and halo")
     reach = measure_reach(network, run.spec.in_channels)
-    edge_px = round_up(max(TILE_PX, 2 * reach.halo_px + reach.stride_px), reach.stride_px)
+    halo_px = reach.halo_px
+    edge_px = round_up(max(TILE_PX, 2 * halo_px + reach.stride_px), reach.stride_px) + 2 * halo_px
     real = real_tiles(run, GOLDEN_TILES, CALIBRATION_TILES, edge_px)
-    shipped = real.golden if wishes.test_input == "source" else _phantom_tiles(run, edge_px)
-    examined = shipped if shipped is real.golden else np.concatenate([real.golden, shipped])
-    golden = answers_of(network, _as_shipped(examined, run.normalisation))
-    calibration = answers_of(network, real.calibration)
+    sets = [real.golden] if wishes.test_input == "source" else [_phantom_tiles(run, edge_px), real.golden]
+    golden = [answers_of(network, _as_shipped(tiles, run.normalisation), halo_px) for tiles in sets]
+    calibration = answers_of(network, real.calibration, halo_px)
     say("exporting the network and making its precisions")
     onnx_file = export_onnx(network, run.spec.in_channels, reach.stride_px)
-    networks = _networks(onnx_file, wishes.precisions, calibration, threshold)
-    say(f"examining {', '.join(networks)} on {len(golden.tiles)} tiles")
+    networks, failures = _networks(onnx_file, wishes.precisions, calibration, threshold)
+    say(f"examining {', '.join(networks)} on {' and '.join(str(len(one.tiles)) for one in golden)} tiles")
     verdicts = certify(networks, golden, calibration, threshold, timer)
-    refused = _judge(verdicts, golden, threshold, pictures or output.with_suffix(""), wishes.strict)
+    verdicts = replace(verdicts, refusals=(*failures, *verdicts.refusals))
+    refused = _judge(verdicts, threshold, pictures or output.with_suffix(""), wishes.strict)
     contract = _contract(run, wishes, threshold, reach, verdicts)
-    travelling = Answers(golden.tiles[-len(shipped) :], golden.probability[-len(shipped) :])
-    members = _members(contract, run, wishes, networks, travelling)
+    members = _members(contract, run, wishes, networks, golden[0])
     return Exported(write_package(output, contract, members), refused)
 
 
@@ -169,7 +170,7 @@ def check_wishes(wishes: Wishes, threshold: float) -> None:
 
 def _networks(
     reference: bytes, precisions: Sequence[str], calibration: Answers, threshold: float
-) -> dict[str, bytes]:
+) -> tuple[dict[str, bytes], list[Refusal]]:
     """Make the ONNX file of each precision; bf16 is an engine's arithmetic on the reference."""
 
     def quantised(name: str, quantise: Quantise) -> bytes:
@@ -182,7 +183,16 @@ def _networks(
         "int8": lambda: quantised("int8", to_int8),
         "int8-trt": lambda: quantised("int8-trt", to_int8_trt),
     }
-    return {name: make[name]() for name in PRECISIONS if name in precisions}
+    networks: dict[str, bytes] = {}
+    failures: list[Refusal] = []
+    for name in PRECISIONS:
+        if name in precisions:
+            try:
+                networks[name] = make[name]()
+            except Exception as error:  # a quantiser that fails must not cost the other precisions
+                words = f"cannot be made ({type(error).__name__}: {' '.join(str(error).split())})"
+                failures.append(Refusal(Candidate("cpu", name), words))
+    return networks, failures
 
 
 def _as_shipped(tiles: Tiles, rule: Normalisation) -> Tiles:
@@ -190,30 +200,29 @@ def _as_shipped(tiles: Tiles, rule: Normalisation) -> Tiles:
     return golden_table(rule)[grey_from_tiles(tiles, rule)]
 
 
-def _judge(
-    verdicts: Verdicts, golden: Answers, threshold: float, pictures: Path, strict: bool
-) -> tuple[str, ...]:
+def _judge(verdicts: Verdicts, threshold: float, pictures: Path, strict: bool) -> tuple[str, ...]:
     """Say what is refused, show the worst tiles, and refuse the package where there must not be one."""
     sentences = []
     for refusal in verdicts.refusals:
-        sentence = f"{refusal.candidate.precision} by {refusal.candidate.engine} {refusal.reason}"
-        if refusal.found is not None and refusal.parity is not None and refusal.threshold is not None:
+        candidate, worst = refusal.candidate, refusal.worst
+        sentence = f"{candidate.precision} by {candidate.engine} {refusal.reason}"
+        if worst is not None and refusal.threshold is not None:
             picture = pictures.with_name(
-                f"{pictures.name}.worst-{refusal.candidate.precision}-{refusal.candidate.engine}.png"
+                f"{pictures.name}.worst-{candidate.precision}-{candidate.engine}.png"
             )
-            worst = refusal.parity.worst_tile
+            index, answers = worst.parity.worst_tile, worst.answers
             write_worst_tile(
                 picture,
-                golden.tiles[worst],
-                golden.probability[worst, 0],
-                refusal.found,
+                core_of(answers.tiles[index], answers.halo_px),
+                answers.probability[index, 0],
+                worst.found[index, 0],
                 (threshold, refusal.threshold),
             )
             sentence += f" ({picture} shows it)"
         sentences.append(sentence)
     if REFERENCE_PRECISION not in verdicts.certificates or (strict and sentences):
         raise CertificateError(
-            f"{'; '.join(sentences)}: nothing was written; "
+            f"{'; '.join(sentences)}: no package was written; "
             + (
                 "export without --strict, or leave it out with --precision"
                 if REFERENCE_PRECISION in verdicts.certificates
@@ -262,7 +271,8 @@ def _members(
 ) -> dict[str, bytes]:
     grey = grey_from_tiles(golden.tiles, run.normalisation)
     best = most_foreground(golden.probability)
-    image = grey[best : best + 1]  # what bioimage.io tests: the tile with the most foreground
+    # What bioimage.io tests: the core of the tile with the most foreground.
+    image = np.ascontiguousarray(core_of(grey[best], contract.halo_px)[None])
     tensors = make_test_tensors(networks[REFERENCE_PRECISION], image, contract.normalisation)
     members = {
         COVER_MEMBER: cover_png(tensors),

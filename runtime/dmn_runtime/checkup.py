@@ -151,7 +151,7 @@ def _check_two_onnxruntimes() -> list[Finding]:
     """Find both builds of ONNX Runtime: they own one folder, and the later has half replaced the earlier."""
     from importlib.metadata import distributions
 
-    present = {distribution.metadata["Name"].lower() for distribution in distributions()}
+    present = {(distribution.metadata["Name"] or "").lower() for distribution in distributions()}
     if not {"onnxruntime", "onnxruntime-gpu"} <= present:
         return []
     return [

@@ -1,5 +1,6 @@
 """One run of inference: a package and a volume become a finished output with report and preview."""
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,14 +9,17 @@ from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.drift import share_drift
-from dmn_runtime.engines.base import Engine
+from dmn_runtime.engines.base import Engine, Runner
 from dmn_runtime.engines.candidates import AUTO
-from dmn_runtime.engines.choose import Wish, choose, open_engine
+from dmn_runtime.engines.choose import choose, open_best
+from dmn_runtime.engines.examination import Wish
+from dmn_runtime.engines.host import HostEngine
 from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Region
 from dmn_runtime.package import open_package, resolve_package
@@ -39,7 +43,7 @@ from dmn_runtime.sink.base import Sink
 from dmn_runtime.sink.disk import discard_partial, translate_os_errors
 from dmn_runtime.sink.ledger import Ledger, LedgerHeader, block_crc
 from dmn_runtime.sink.lock import output_lock
-from dmn_runtime.sink.open import Start, check_folder, open_sink, prepare_output
+from dmn_runtime.sink.open import Start, check_folder, open_sink, prepare_output, refuse_output
 from dmn_runtime.sink.paths import OutputKind, output_kind, probability_path
 from dmn_runtime.source import read_working
 from dmn_runtime.stream import Clock, Steps, run_stream, threads_for
@@ -71,18 +75,24 @@ def infer(options: Options, watch: Watch) -> Report | None:
         KeyboardInterrupt: the run was stopped.
     """
     started, begin_s = datetime.now(UTC), perf_counter()
-    check_folder(options.output)
     refuse_input_as_output(options)
+    check_folder(options.output)
     package = open_package(resolve_package(options.package))
     wish = engine_wish(options)
-    with output_lock(options.output), open_volume(options.volume, voxel_nm=options.voxel_nm) as volume:
+    with (
+        output_lock(options.output),
+        open_volume(options.volume, voxel_nm=options.voxel_nm) as volume,
+        ExitStack() as opened,
+    ):
+        refuse_output(options.output, overwrite=options.overwrite, resume=options.resume)
         layout = lay_out(options, package.contract, volume, wish.workers)
         if options.resume:
             wish = _as_begun(wish, options.output)
         chosen_s = -perf_counter()
-        choice = choose(package, wish, watch.say)
+        choice, runner = open_best(package, choose(package, wish, watch.say), wish, watch.say)
+        opened.callback(runner.close)
         chosen_s += perf_counter()
-        setup = set_up(options, package, volume, layout, choice, wish)
+        setup = set_up(options, package, volume, layout, choice, wish.workers)
         start = prepare_output(options.output, overwrite=options.overwrite, resume=options.resume)
         fingerprint = volume.fingerprint()
         if start is Start.COMPLETE:
@@ -90,17 +100,14 @@ def infer(options: Options, watch: Watch) -> Report | None:
             watch.say(f"{options.output} is complete already")
             return None
         drift = _warn(watch, drift_of(setup))
-        run = _Run(setup, fingerprint, watch, begin_s + chosen_s, chosen_s)
-        try:
-            with run.executed(start) as ledger:
-                statistics = _statistics_of(setup) if run.resumed else run.statistics
-                drift += _warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
-                _write_preview(setup, statistics)
-                report = make_report(setup, run.tally(started, statistics.foreground_share, drift))
-                write_report(report_path(options.output), report)
-                ledger.remove()
-        finally:
-            run.engine.close()
+        run = _Run(setup, runner, fingerprint, watch, begin_s + chosen_s, chosen_s)
+        with run.executed(start) as ledger:
+            statistics = _statistics_of(setup) if run.resumed else run.statistics
+            drift += _warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
+            _write_preview(setup, statistics)
+            report = make_report(setup, run.tally(started, statistics.foreground_share, drift))
+            write_report(report_path(options.output), report)
+            ledger.remove()
     return report
 
 
@@ -109,11 +116,30 @@ def _as_begun(wish: Wish, output: Path) -> Wish:
 
     Else another one could have become the fastest meanwhile, and other arithmetic ends in other bytes.
     """
-    header = Ledger.begun(output) or {}
-    engine = header.get("extra", {}).get(ENGINE_KEY, {})
-    if (wish.engine, wish.precision) != (AUTO, AUTO) or not engine:
-        return wish
-    return replace(wish, engine=str(engine["engine"]), precision=str(engine["precision"]))
+    begun = _candidate_of(Ledger.begun(output)) or _precision_of(report_path(output))
+    return replace(
+        wish,
+        engine=begun.get("engine", AUTO) if wish.engine == AUTO else wish.engine,
+        precision=begun.get("precision", AUTO) if wish.precision == AUTO else wish.precision,
+    )
+
+
+def _candidate_of(header: dict[str, Any] | None) -> dict[str, str]:
+    """Return engine and precision of a ledger's header; empty where it names none."""
+    extra = (header or {}).get("extra")
+    named = extra.get(ENGINE_KEY) if isinstance(extra, dict) else None
+    if not isinstance(named, dict):
+        return {}
+    return {key: named[key] for key in ("engine", "precision") if isinstance(named.get(key), str)}
+
+
+def _precision_of(report: Path) -> dict[str, str]:
+    """Return the precision of a finished run's report; empty where it cannot be read."""
+    try:
+        precision = json.loads(report.read_text(encoding="utf-8"))["precision"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {"precision": precision} if isinstance(precision, str) else {}
 
 
 def _warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
@@ -126,7 +152,9 @@ def _warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
 class _Run:
     """The stream of one run, between an opened ledger and a finished output."""
 
-    def __init__(self, setup: Setup, fingerprint: str, watch: Watch, begin_s: float, chosen_s: float) -> None:
+    def __init__(
+        self, setup: Setup, runner: Runner, fingerprint: str, watch: Watch, begin_s: float, chosen_s: float
+    ) -> None:
         self.setup = setup
         self.fingerprint = fingerprint
         self.clock = Clock()
@@ -137,13 +165,9 @@ class _Run:
         self.resumed = False
         self.statistics = SliceStatistics(setup.plan.output_shape)
         self.voxels = 0
-        self.engine: Engine = open_engine(
-            setup.package,
-            setup.choice,
-            setup.wish,
-            setup.intensity.table(setup.volume.dtype),
-            setup.plan.footprint,
-            watch.say,
+        candidate, table = setup.choice.candidate, setup.intensity.table(setup.volume.dtype)
+        self.engine: Engine = HostEngine(
+            candidate.engine, candidate.precision, runner, table, setup.plan.footprint
         )
         self.seams: SeamCheck | None = None
         self._lock = threading.Lock()

@@ -148,6 +148,7 @@ def package_text(package: Package, word: str) -> str:
         ),
         ("domain", f"{100 * contract.domain.foreground_share:.2g} % foreground in the training labels"),
         *_certificate_rows(contract),
+        *_plan_rows(contract),
         ("sha256", f"{package.sha256}; every member has its recorded hash"),
         ("try next", f"dmn infer {word} STACK.tif -o result.ome.zarr"),
     ]
@@ -169,6 +170,17 @@ def _certificate_rows(contract: Contract) -> list[tuple[str, str]]:
         )
         for name, precision in contract.precisions.items()
         for one in precision.certificates
+    ]
+
+
+def _plan_rows(contract: Contract) -> list[tuple[str, str]]:
+    return [
+        (
+            "engine",
+            f"{plan.library} {plan.library_version}, {plan.precision}, for {', '.join(plan.targets)} on "
+            f"{plan.platform}: machine code, trusted because the package is",
+        )
+        for plan in contract.plans
     ]
 
 

@@ -99,6 +99,7 @@ def require_same_run(path: Path, setup: Setup, fingerprint: str) -> None:
         made = {
             "input": report["input"]["fingerprint"],
             "package": report["package"]["sha256"],
+            "precision": report["precision"],
             "threshold": report["threshold"],
             "normalisation": [report["normalisation"][key] for key in ("low", "high", "clip")],
             "block or tile": [report["plan"]["block"], report["plan"]["tile"]],
@@ -112,6 +113,7 @@ def require_same_run(path: Path, setup: Setup, fingerprint: str) -> None:
     asked = {
         "input": fingerprint,
         "package": setup.package.sha256,
+        "precision": setup.choice.candidate.precision,
         "threshold": setup.threshold,
         "normalisation": [setup.intensity.low, setup.intensity.high, setup.intensity.clip],
         "block or tile": [list(setup.plan.block), list(setup.plan.tile)],

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from dmn_runtime._version import __version__
 from dmn_runtime.contract import QUANTILE_PERCENTS, Contract
 from dmn_runtime.drift import intensity_drift
-from dmn_runtime.engines.choose import Choice, Wish
+from dmn_runtime.engines.choose import Choice
+from dmn_runtime.engines.examination import Wish
 from dmn_runtime.errors import PlanError, UsageError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.machine import logical_cores, memory_bytes
@@ -75,7 +76,6 @@ class Setup:
     threshold: float
     workers: int
     choice: Choice
-    wish: Wish
     spec: SinkSpec
 
     @property
@@ -137,7 +137,7 @@ def lay_out(options: Options, contract: Contract, volume: Volume, workers: int) 
 
 
 def set_up(
-    options: Options, package: Package, volume: Volume, layout: Layout, choice: Choice, wish: Wish
+    options: Options, package: Package, volume: Volume, layout: Layout, choice: Choice, workers: int
 ) -> Setup:
     """Put together everything that is decided.
 
@@ -147,7 +147,7 @@ def set_up(
         volume: what it is run on.
         layout: from `lay_out`.
         choice: the engine that runs; its threshold holds where the user gives none.
-        wish: from `engine_wish`.
+        workers: engine threads.
     """
     contract, plan = package.contract, layout.plan
     threshold = choice.trial.threshold if options.threshold is None else options.threshold
@@ -161,9 +161,8 @@ def set_up(
         layout.intensity,
         plan,
         threshold,
-        wish.workers,
+        workers,
         choice,
-        wish,
         spec,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from dmn_export.airgap.here import OWN_NAME, Here
 from dmn_export.airgap.target import PLATFORM_TAGS, Target, check_target
 from dmn_runtime.errors import MissingExtra, UsageError
+from dmn_runtime.trt.targets import parse_targets
 
 OWN_WHEEL = "{dmn-em wheel}"
 """Stands in a command for the path of DMN's own wheel, whose name is known once it was built."""
@@ -102,10 +103,16 @@ def plan_folder(wishes: AirGapWishes) -> FolderPlan:
     """Decide every step of the folder.
 
     Raises:
-        UsageError: a platform or Python that there is none of, or a wheel that is none of DMN.
+        UsageError: a platform or Python that there is none of, no GPU where GPUs are asked for, or a wheel
+            that is none of DMN.
+        EngineError: a GPU family that there is none of.
         MissingExtra: GPU engines are asked for, and the library that builds them is not installed.
     """
     targets = _targets(wishes)
+    if wishes.gpu_families and not parse_targets(",".join(wishes.gpu_families)).compute_capabilities:
+        raise UsageError(
+            f"--for {','.join(wishes.gpu_families)} names no GPU: add rtx20, a100, rtx30, rtx40 or rtx50"
+        )
     extras = _extras(wishes)
     pins = _pins(extras, wishes.here)
     if wishes.own_wheel is not None:

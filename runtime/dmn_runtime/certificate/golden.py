@@ -21,7 +21,8 @@ class Golden:
 
     Attributes:
         tiles: network input, float32 nchw.
-        probability: of the trained network in fp32, float32 n1hw, exact to 1 / 65535.
+        probability: of the trained network in fp32 for the tiles' cores (without the halo), float32 n1hw,
+            exact to 1 / 65535.
     """
 
     tiles: NDArray[np.float32]
@@ -33,7 +34,7 @@ def golden_members(grey: NDArray[np.uint8], probability: NDArray[np.floating]) -
 
     Args:
         grey: uint8 nchw, `golden_table` turns it into network input.
-        probability: of the trained network for that input, n1hw.
+        probability: of the trained network for the cores of that input, n1hw.
     """
     output = np.rint(np.asarray(probability, np.float64) * MOST_OUTPUT).astype(np.uint16)
     return {GOLDEN_INPUT_MEMBER: _npy(grey), GOLDEN_OUTPUT_MEMBER: _npy(output)}
@@ -62,8 +63,8 @@ def read_golden(package: Package) -> Golden:
             f"{package.path}: {GOLDEN_INPUT_MEMBER} is {grey.dtype} {grey.shape}, wanted uint8 nchw with "
             f"{contract.in_channels} channels: export it again"
         )
-    wanted = (len(grey), 1, *grey.shape[2:])
-    if output.dtype != np.uint16 or output.shape != wanted or not len(grey):
+    wanted = (len(grey), 1, *(edge - 2 * contract.halo_px for edge in grey.shape[2:]))
+    if output.dtype != np.uint16 or output.shape != wanted or not output.size:
         raise InvalidField(
             f"{package.path}: {GOLDEN_OUTPUT_MEMBER} is {output.dtype} {output.shape}, "
             f"wanted uint16 {wanted}: export it again"

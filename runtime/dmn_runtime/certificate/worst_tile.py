@@ -1,6 +1,7 @@
 """A picture of the tile on which an engine strays most: image, both probabilities, both outlines."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from dmn_runtime.certificate.parity import mask
 from dmn_runtime.whole_file import whole_file
 
 _GAP_PX = 4
+_Number = TypeVar("_Number", np.uint8, np.float32)
 _AGREE, _MISSED, _INVENTED = (80, 200, 120), (230, 70, 60), (70, 120, 250)
 
 
@@ -40,6 +42,11 @@ def write_worst_tile(
     panels = [_colour(image), gap, _colour(_unit(expected)), gap, _colour(_unit(found)), gap, masks]
     with whole_file(path, "picture") as partial:
         Image.fromarray(np.hstack(panels)).save(partial, "png")
+
+
+def core_of(tile: NDArray[_Number], halo_px: int) -> NDArray[_Number]:
+    """Return a tile, chw, without its halo: what was compared."""
+    return tile[:, halo_px : tile.shape[1] - halo_px, halo_px : tile.shape[2] - halo_px]
 
 
 def _grey(plane: NDArray[np.float32]) -> NDArray[np.uint8]:

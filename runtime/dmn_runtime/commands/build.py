@@ -1,5 +1,6 @@
 """`dmn build`: TensorRT engines for this GPU, or a package that carries engines for others."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ def command(
         typer.Option("-o", "--output", help="With --for: the package to write, engines included, NAME.zip."),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="Library: auto (the one installed), tensorrt_rtx or tensorrt.")
+        str, typer.Option(help="Library: auto (what is installed), tensorrt_rtx or tensorrt.")
     ] = "auto",
     precision: Annotated[
         str | None,
@@ -35,38 +36,41 @@ def command(
         ),
     ] = None,
     tile: Annotated[int | None, typer.Option(metavar="PX", help="Largest edge of a tile [1024].")] = None,
-    batch: Annotated[int | None, typer.Option(help="Most slices in one call [8].")] = None,
-    workers: Annotated[int, typer.Option(help="Tiles computed side by side.")] = 2,
+    workers: Annotated[int | None, typer.Option(help="Tiles computed side by side [one a core].")] = None,
+    batch: Annotated[int | None, typer.Option(help="With --for: most slices in one call [8].")] = None,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Engines for any tile up to that size, instead of for one size.")
+        bool,
+        typer.Option("--dynamic", help="With --for: engines for any tile up to that size, not for one size."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing package.")] = False,
 ) -> None:
     """Build TensorRT engines ahead of time, so that the first run does not wait.
 
-    Without --for: for the GPU of this machine, into the engine cache (dmn engines list). With --for: for GPUs
-    elsewhere, into a copy of the package, which needs no GPU here (TensorRT for RTX). Every build runs in a
-    process of its own.
+    Without --for: for the GPU of this machine, into the engine cache (dmn engines list), as dmn infer with
+    the same --tile and --workers would. With --for: for GPUs elsewhere, into a copy of the package, which
+    needs no GPU here (TensorRT for RTX). Every build runs in a process of its own.
     """
+    from dmn_runtime.machine import logical_cores
     from dmn_runtime.package import open_package, resolve_package
     from dmn_runtime.trt.package_build import Request, build_for_others, build_here
 
     for option, given in (("--tile", tile), ("--batch", batch), ("--workers", workers)):
         if given is not None and given < 1:
             raise UsageError(f"{option} {given} makes no engine: give at least 1")
+    engines = _installed() if engine == "auto" else (_known(engine),)
     request = Request(
         package=open_package(resolve_package(package)),
-        engine=_installed() if engine == "auto" else _known(engine),
+        engine=engines[0],
         precisions=None if precision is None else tuple(precision.split(",")),
         tile_px=tile,
         batch=batch,
-        workers=workers,
+        workers=workers or logical_cores(),
         dynamic=dynamic,
     )
     if targets is None:
-        if output is not None:
-            raise UsageError("-o names a package with engines for other GPUs: say which with --for")
-        lines = build_here(request, _say)
+        if output is not None or batch is not None or dynamic:
+            raise UsageError("-o, --batch and --dynamic are for engines for other GPUs: say which with --for")
+        lines = [line for word in engines for line in build_here(replace(request, engine=word), _say)]
     else:
         if output is None:
             raise UsageError("--for builds into a copy of the package: name it with -o NAME.zip")
@@ -81,13 +85,13 @@ def _known(word: str) -> str:
     return word
 
 
-def _installed() -> str:
-    """Return the library that is installed; that for RTX cards where both are."""
+def _installed() -> tuple[str, ...]:
+    """Return the libraries that are installed, that for RTX cards first."""
     from dmn_runtime.extras import is_present
 
-    for word in ENGINES:
-        if is_present(word):
-            return word
+    found = tuple(word for word in ENGINES if is_present(word))
+    if found:
+        return found
     raise EngineError(
         "no TensorRT is installed: pip install 'dmn-em[tensorrt-rtx,gpu]' for RTX cards, or "
         "'dmn-em[tensorrt,gpu]' for data-centre GPUs"

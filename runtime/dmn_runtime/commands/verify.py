@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dmn_runtime.engines.choose import Wish
+from dmn_runtime.engines.examination import Wish
 from dmn_runtime.engines.trial import Trial, fastest
 from dmn_runtime.engines.verify import Verification, verify, with_stack
 from dmn_runtime.errors import EXIT_USER_ERROR, UsageError

@@ -1,7 +1,7 @@
 """The table of engines: what each is called, which arithmetic it runs, what it needs, how it is opened."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmn_runtime.engines.base import Runner
 from dmn_runtime.extras import EXTRA_OF, is_present
@@ -39,12 +39,16 @@ class Kind:
         precisions: arithmetic that it runs, of what packages may hold.
         absence: returns why this machine cannot run it, None if it can.
         open: loads a network; raises EngineError.
+        has: tells whether this machine has the arithmetic of one of the precisions.
+        on_gpu: whether it computes on a GPU.
     """
 
     word: str
     precisions: tuple[str, ...]
     absence: Callable[[], str | None]
     open: Callable[[Order], Runner]
+    has: Callable[[str], bool] = lambda _: True
+    on_gpu: bool = False
 
 
 def _open_cpu(order: Order) -> Runner:
@@ -92,7 +96,13 @@ def _no_gpu() -> str | None:
 
 
 def _tensorrt_absence(module: str) -> Callable[[], str | None]:
-    return lambda: _without(module)() or _no_gpu()
+    return lambda: _without(module)() or _without("cuda.core")() or _no_gpu()
+
+
+def _openvino_has(precision: str) -> bool:
+    from dmn_runtime.engines.openvino import has_bfloat16
+
+    return precision != "bf16" or (is_present("openvino") and has_bfloat16())
 
 
 def _cuda_absence() -> str | None:
@@ -107,20 +117,39 @@ def _cuda_absence() -> str | None:
 
 
 KINDS = (
-    Kind("tensorrt", ("fp16", "int8-trt", "fp32"), _tensorrt_absence("tensorrt"), _open_tensorrt("tensorrt")),
+    Kind(
+        "tensorrt",
+        ("fp16", "int8-trt", "fp32"),
+        _tensorrt_absence("tensorrt"),
+        _open_tensorrt("tensorrt"),
+        on_gpu=True,
+    ),
     Kind(
         "tensorrt_rtx",
         ("fp16", "int8-trt", "fp32"),
         _tensorrt_absence("tensorrt_rtx"),
         _open_tensorrt("tensorrt_rtx"),
+        on_gpu=True,
     ),
-    Kind("cuda", ("fp16", "fp32"), _cuda_absence, _open_cuda),
-    Kind("openvino", ("int8", "bf16", "fp32"), _without("openvino"), _open_openvino),
+    Kind("cuda", ("fp16", "fp32"), _cuda_absence, _open_cuda, on_gpu=True),
+    Kind("openvino", ("int8", "bf16", "fp32"), _without("openvino"), _open_openvino, has=_openvino_has),
     Kind("cpu", ("int8", "fp32"), _never_absent, _open_cpu),
 )
 """All engines, in the order in which one falls back on the next."""
 
 WORDS = tuple(kind.word for kind in KINDS)
+
+
+def absences_here() -> dict[str, str | None]:
+    """Return why this machine cannot run each engine, None where it can."""
+    return {kind.word: kind.absence() for kind in KINDS}
+
+
+def kinds_here() -> tuple[Kind, ...]:
+    """Return the table with only the precisions that this machine's processors have."""
+    return tuple(
+        replace(kind, precisions=tuple(one for one in kind.precisions if kind.has(one))) for kind in KINDS
+    )
 
 
 def kind_of(word: str) -> Kind:

@@ -2,50 +2,21 @@
 
     words of the user -> candidates -> examined here (golden tiles, speed) -> the fastest that is sound
 
-An engine that cannot do what the package's certificate says falls back on the next of the table, aloud, or is
-refused (`strict`).
+An engine that cannot do what the package's certificate says is not used, aloud, or is refused (`strict`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dmn_runtime.certificate.golden import Golden, read_golden
-from dmn_runtime.contract import Contract
-from dmn_runtime.engines.base import Engine, Runner, Tiles
-from dmn_runtime.engines.candidates import AUTO, Candidate, candidates
-from dmn_runtime.engines.catalogue import KINDS, WORDS, Order, kind_of
-from dmn_runtime.engines.host import HostEngine
-from dmn_runtime.engines.remembered import recall, remember, state_of
-from dmn_runtime.engines.trial import Trial, examine, fastest, timed
+from dmn_runtime.certificate.golden import read_golden
+from dmn_runtime.contract_json import REFERENCE_PRECISION
+from dmn_runtime.engines.base import Runner
+from dmn_runtime.engines.candidates import Candidate, candidates
+from dmn_runtime.engines.catalogue import WORDS, absences_here, kinds_here
+from dmn_runtime.engines.examination import Wish, examined, opened, order_for
+from dmn_runtime.engines.trial import Trial, examine, fastest, ranking
 from dmn_runtime.errors import CertificateError, DmnError
-from dmn_runtime.geometry import round_up
 from dmn_runtime.package import Package
-from dmn_runtime.plan import BLOCK_SLICES, TILE_EDGE_PX, Footprint
-
-TIMED_EDGE_PX = 512
-FALLBACK_PRECISION = "fp32"
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the user asks of the engine.
-
-    Attributes:
-        engine: "auto" or a word of the table.
-        precision: "auto" or a precision that the package holds.
-        workers: threads that will call at once.
-        tile_px: largest edge of a tile without its halo, None for the plan's own.
-        strict: refuse where an engine fails its certificate, instead of falling back.
-    """
-
-    engine: str = AUTO
-    precision: str = AUTO
-    workers: int = 1
-    tile_px: int | None = None
-    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,123 +49,77 @@ def choose(package: Package, wish: Wish, say: Callable[[str], None]) -> Choice:
         CertificateError: `wish.strict` and an engine failed, or every engine failed.
         PackageError: the package has no golden tiles, or changed while it was read.
     """
-    absences = {kind.word: kind.absence() for kind in KINDS}
-    held = package.contract.precisions
-    wanted = candidates(KINDS, absences, held, wish.engine, wish.precision)
+    absences = absences_here()
+    wanted = candidates(kinds_here(), absences, package.contract.precisions, wish.engine, wish.precision)
     trials = examined(package, wanted, wish, say)
     _complain(trials, wish, say)
     best = fastest(trials)
     if best is None:
-        rest = [
-            Candidate(word, FALLBACK_PRECISION)
-            for word in WORDS[WORDS.index(trials[-1].candidate.engine) :]
-            if absences[word] is None and Candidate(word, FALLBACK_PRECISION) not in wanted
-        ]
-        more = examined(package, rest, wish, say)
+        more = examined(package, _rest(wanted, absences), wish, say)
         _complain(more, wish, say)
         best, trials = fastest(more), (*trials, *more)
         if best is None:
-            raise CertificateError(
-                f"no engine on this machine gives the segmentation of {package.path}: run dmn doctor, and "
-                f"send the output of dmn verify {package.path} to whoever made the package"
-            )
+            raise CertificateError(_none_left(package))
         say(f"warning: {best.candidate} runs instead")
     return Choice(best, trials, _reason(best, trials))
+
+
+def _rest(wanted: Sequence[Candidate], absences: Mapping[str, str | None]) -> list[Candidate]:
+    """Return what is tried where nothing that was asked for may run: fp32 by the engines further down."""
+    further = WORDS[WORDS.index(wanted[-1].engine) :]
+    rest = [Candidate(word, REFERENCE_PRECISION) for word in further if absences[word] is None]
+    return [one for one in rest if one not in wanted]
+
+
+def _none_left(package: Package) -> str:
+    return (
+        f"no engine on this machine gives the segmentation of {package.path}: run dmn doctor, and send the "
+        f"output of dmn verify {package.path} to whoever made the package"
+    )
 
 
 def _complain(trials: Sequence[Trial], wish: Wish, say: Callable[[str], None]) -> None:
     for trial in trials:
         if trial.fault is not None:
-            if wish.strict:
-                raise CertificateError(
-                    f"{trial.candidate} is refused: {trial.fault}; without --strict another would run"
-                )
+            _refuse(trial, wish)
             say(f"warning: {trial.candidate} is not used: {trial.fault}")
 
 
-def examined(
-    package: Package,
-    wanted: Iterable[Candidate],
-    wish: Wish,
-    say: Callable[[str], None],
-    *,
-    again: bool = False,
-) -> tuple[Trial, ...]:
-    """Return a trial of each candidate: remembered ones, or, if any is not, all of them anew and in turns.
+def _refuse(trial: Trial, wish: Wish) -> None:
+    if wish.strict:
+        raise CertificateError(
+            f"{trial.candidate} is refused: {trial.fault}; without --strict another would run"
+        )
 
-    Args:
-        package: what is to be run.
-        wanted: the candidates.
-        wish: for how many workers and what tiles.
-        say: takes sentences for people.
-        again: examine, whatever is remembered.
+
+def open_best(
+    package: Package, choice: Choice, wish: Wish, say: Callable[[str], None]
+) -> tuple[Choice, Runner]:
+    """Open the engine that was chosen or, aloud, the next that may run.
+
+    One that is not what was examined (TensorRT has built another plan) is examined again first.
+
+    Raises:
+        CertificateError: `wish.strict` and it fails, or none is left.
     """
-    wanted = tuple(wanted)
-    if not wanted:
-        return ()
-    edge = read_edge_px(package.contract, wish.tile_px)
-    state = state_of(package.sha256, wish.workers, edge)
-    known = recall(state)
-    if not again and all(one in known for one in wanted):
-        return tuple(known[one] for one in wanted)
-    say("examining engines, once for this package on this machine: " + ", ".join(str(one) for one in wanted))
-    orders = [order_for(package, one, wish, say) for one in wanted]
-    trials = _trials(wanted, orders, read_golden(package))
-    remembered(package, wish, trials, say)
-    return trials
-
-
-def remembered(package: Package, wish: Wish, trials: Sequence[Trial], say: Callable[[str], None]) -> None:
-    """Keep trials for the next run beside those of other candidates; say where they cannot be kept."""
-    state = state_of(package.sha256, wish.workers, read_edge_px(package.contract, wish.tile_px))
-    known = recall(state) | {trial.candidate: trial for trial in trials}
-    why = remember(state, known.values())
-    if why is not None:
-        say(f"warning: the finding is not kept and will be made again: {why}")
-
-
-def order_for(package: Package, candidate: Candidate, wish: Wish, say: Callable[[str], None]) -> Order:
-    """Return what a candidate is opened for."""
-    edge = read_edge_px(package.contract, wish.tile_px)
-    return Order(package, candidate.precision, wish.workers, edge, BLOCK_SLICES, say)
-
-
-def read_edge_px(contract: Contract, tile_px: int | None) -> int:
-    """Return the edge of the largest tile that a run reads, halo included, a multiple of the stride."""
-    return round_up(tile_px or TILE_EDGE_PX, contract.stride_px) + 2 * contract.halo_px
-
-
-def _trials(wanted: Sequence[Candidate], orders: Sequence[Order], golden: Golden) -> tuple[Trial, ...]:
-    found_open = {one: opened(one, order) for one, order in zip(wanted, orders, strict=True)}
-    runners = {one: runner for one, runner in found_open.items() if not isinstance(runner, DmnError)}
-    try:
-        contract = orders[0].package.contract
-        found = [examine(contract, one, runner, golden) for one, runner in found_open.items()]
-        sound = {trial.candidate: runners[trial.candidate] for trial in found if trial.fault is None}
-        if len(sound) > 1:  # the only one is not raced
-            speeds = timed(sound, timed_tile(golden, orders[0]), orders[0].workers)
-            found = [replace(trial, voxels_per_s=speeds.get(trial.candidate)) for trial in found]
-    finally:
-        for runner in runners.values():
+    for trial in ranking(choice.trials):
+        runner = opened(trial.candidate, order_for(package, trial.candidate, wish, say))
+        if isinstance(runner, DmnError):
+            trial = replace(trial, fault=str(runner))
+        elif runner.description != trial.description:
+            trial = examine(package.contract, trial.candidate, runner, read_golden(package))
+        if trial.fault is None and not isinstance(runner, DmnError):
+            return _with(choice, trial), runner
+        if not isinstance(runner, DmnError):
             runner.close()
-    return tuple(found)
+        _complain([trial], wish, say)
+    raise CertificateError(_none_left(package))
 
 
-def opened(candidate: Candidate, order: Order) -> Runner | DmnError:
-    """Open a candidate's network, or return why it cannot be."""
-    try:
-        return kind_of(candidate.engine).open(order)
-    except DmnError as error:
-        return error
-
-
-def timed_tile(golden: Golden, order: Order) -> Tiles:
-    """Return real tissue, reflected to the edge that is timed: numbers that are all alike compute faster."""
-    edge = min(order.edge_px, round_up(TIMED_EDGE_PX, order.package.contract.stride_px))
-    tile = golden.tiles[:1]
-    wanted = [max(0, edge - size) for size in tile.shape[2:]]
-    padded = np.pad(tile, [(0, 0), (0, 0), (0, wanted[0]), (0, wanted[1])], mode="symmetric")
-    return np.ascontiguousarray(padded[..., :edge, :edge])
+def _with(choice: Choice, trial: Trial) -> Choice:
+    if trial.candidate == choice.candidate:
+        return replace(choice, trial=trial)
+    return replace(choice, trial=trial, reason=f"{trial.candidate}, since {choice.candidate} does not run")
 
 
 def _reason(best: Trial, trials: Sequence[Trial]) -> str:
@@ -209,29 +134,3 @@ def _reason(best: Trial, trials: Sequence[Trial]) -> str:
         f"{best.candidate}, the fastest here at {best.voxels_per_s / 1e6:.2f} Mvoxel/s of the network alone "
         f"({told})"
     )
-
-
-def open_engine(
-    package: Package,
-    choice: Choice,
-    wish: Wish,
-    table: NDArray[np.float32],
-    footprint: Footprint,
-    say: Callable[[str], None],
-) -> Engine:
-    """Open the engine that was chosen.
-
-    Args:
-        package: what is to be run.
-        choice: from `choose`.
-        wish: the same as there.
-        table: network input of each grey value.
-        footprint: of the network.
-        say: takes sentences for people.
-
-    Raises:
-        EngineError: it cannot be opened any more.
-    """
-    candidate = choice.candidate
-    runner = kind_of(candidate.engine).open(order_for(package, candidate, wish, say))
-    return HostEngine(candidate.engine, candidate.precision, runner, table, footprint)

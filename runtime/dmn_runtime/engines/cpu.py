@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.engines.host import HostEngine
-from dmn_runtime.engines.onnx_session import OnnxRunner, open_session, runner_of
+from dmn_runtime.engines.onnx_session import CPU, OnnxRunner, open_session, runner_of
 from dmn_runtime.plan import Footprint
-
-PROVIDER = "CPUExecutionProvider"
 
 
 def open_cpu(network: bytes, *, optimised: bool = True) -> OnnxRunner:
@@ -20,7 +18,7 @@ def open_cpu(network: bytes, *, optimised: bool = True) -> OnnxRunner:
     Raises:
         EngineError: ONNX Runtime cannot load the network.
     """
-    return runner_of(open_session(network, PROVIDER, optimised=optimised), "1 thread a worker")
+    return runner_of(open_session(network, CPU, optimised=optimised), "1 thread a worker")
 
 
 def open_cpu_engine(network: bytes, table: NDArray[np.float32], footprint: Footprint) -> HostEngine:

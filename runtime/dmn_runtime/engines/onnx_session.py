@@ -4,6 +4,7 @@ ONNX Runtime answers a request for a device that it cannot have with a session o
 log that nobody reads (onnxruntime 1.31). A run that was to take minutes then takes hours, hence the check.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from dmn_runtime.engines.base import Tiles
 from dmn_runtime.errors import EngineError
 
 INPUT_NAME = "image"
+CPU = "CPUExecutionProvider"
 _HALF = "tensor(float16)"
 
 
@@ -34,13 +36,20 @@ class OnnxRunner:
         """Nothing to do: the session goes with the object."""
 
 
-def open_session(network: bytes, provider: str, *, optimised: bool = True) -> ort.InferenceSession:
+def open_session(
+    network: bytes,
+    provider: str,
+    *,
+    optimised: bool = True,
+    settings: Mapping[str, str] | None = None,
+) -> ort.InferenceSession:
     """Open a session on exactly one device.
 
     Args:
         network: the ONNX file's bytes.
         provider: ONNX Runtime's name of the device, as "CPUExecutionProvider".
         optimised: False runs the graph as it is written, node by node (the reference for 8-bit networks).
+        settings: of the provider.
 
     Raises:
         EngineError: the network cannot be loaded, or ONNX Runtime would run it on another device.
@@ -51,6 +60,9 @@ def open_session(network: bytes, provider: str, *, optimised: bool = True) -> or
     options.log_severity_level = 4
     if not optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if provider != CPU:
+        # Nodes that the device cannot run would be run on the CPU, which get_providers does not tell.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     if provider not in ort.get_available_providers():
         raise EngineError(
             f"this onnxruntime {ort.__version__} has no {provider}, it has "
@@ -58,11 +70,13 @@ def open_session(network: bytes, provider: str, *, optimised: bool = True) -> or
             "or take --engine cpu"
         )
     try:
-        session = ort.InferenceSession(network, options, providers=[provider])
+        session = ort.InferenceSession(network, options, providers=[(provider, dict(settings or {}))])
     except Exception as error:
         # The library raises unrelated types; the package's hash has been checked, so its words are the cause.
-        raise EngineError(f"onnxruntime {ort.__version__} cannot load the network: {error}") from error
+        words = " ".join(str(error).split())
+        raise EngineError(f"onnxruntime {ort.__version__} cannot load the network: {words}") from error
     refuse_fallback(session, provider)
+    session.disable_fallback()  # else a call that fails is repeated on the CPU, and so are all that follow
     return session
 
 

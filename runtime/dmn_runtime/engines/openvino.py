@@ -7,6 +7,7 @@ differences of probability up to 0.02). That speed is welcome, but under its own
 
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,15 @@ class OpenVinoRunner:
 
     def close(self) -> None:
         """Nothing to do: the network goes with the object."""
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Tell whether OpenVINO, which must be installed, computes in bfloat16 on this CPU."""
+    import openvino
+
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in capabilities
 
 
 def _initialise() -> None:
@@ -72,7 +82,7 @@ def open_openvino(network: bytes, precision: str, workers: int) -> OpenVinoRunne
     _initialise()
     try:
         core = openvino.Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and not has_bfloat16():
             raise EngineError("this CPU has no bfloat16: take another --precision")
         compiled = core.compile_model(core.read_model(network), "CPU", settings)
     except RuntimeError as error:

@@ -6,7 +6,8 @@ cannot be read, or is of another state, is no news: the engines are examined aga
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from dmn_runtime._version import __version__
 from dmn_runtime.cache_folder import cache_folder
 from dmn_runtime.certificate.parity import Parity
 from dmn_runtime.certificate.tolerance import Tolerance
+from dmn_runtime.engine_cache.here import DISTRIBUTIONS
 from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.trial import Trial
 from dmn_runtime.errors import OutputError
@@ -23,16 +25,23 @@ from dmn_runtime.gpu.inquiry import visible_gpus
 from dmn_runtime.machine import cpu_model, instruction_sets, logical_cores
 from dmn_runtime.whole_file import whole_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LIBRARIES = (
     "numpy",
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
-    "tensorrt-cu13",
-    "tensorrt-rtx-cu13",
+    "cuda-core",
+    "cuda-bindings",
+    *(name for names in DISTRIBUTIONS.values() for name in names),
 )
 """Distributions of which another version may compute or rank otherwise."""
+
+VARIABLES = ("ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE")
+"""Environment variables that change what a library computes, or on what."""
+
+_OF_THE_RUN = ("workers", "edge_px")
+"""Facts that a finding on the owner's volume does not depend on."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,10 @@ class State:
         """Return the sha256 (hex) of the facts."""
         text = json.dumps(self.facts, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def of_volume(self) -> "State":
+        """Return what a finding on the owner's volume depends on: not how a run is laid out."""
+        return State({key: value for key, value in self.facts.items() if key not in _OF_THE_RUN})
 
 
 def state_of(package_sha256: str, workers: int, edge_px: int) -> State:
@@ -66,6 +79,7 @@ def state_of(package_sha256: str, workers: int, edge_px: int) -> State:
             "logical_cores": logical_cores(),
             "gpus": [[gpu.name, gpu.driver_version] for gpu in visible_gpus()],
             "libraries": {name: _version(name) for name in LIBRARIES},
+            "variables": {name: os.environ.get(name) for name in VARIABLES},
             "workers": workers,
             "edge_px": edge_px,
         }
@@ -82,19 +96,47 @@ def _version(distribution: str) -> str | None:
 def recall(state: State) -> dict[Candidate, Trial]:
     """Return what is known for a state; empty where nothing is, or what there is cannot be read."""
     try:
-        document = json.loads(_path(state).read_text(encoding="utf-8"))
-        if document["state"] != state.facts:
-            return {}
-        trials = [_trial(entry) for entry in document["trials"]]
+        trials = [_trial(entry) for entry in _read(_path(state), state)["trials"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return {trial.candidate: trial for trial in trials}
 
 
 def remember(state: State, trials: Iterable[Trial]) -> str | None:
-    """Keep trials for next time; return why they cannot be kept, None where they are."""
-    path = _path(state)
-    document = {"state": state.facts, "trials": [asdict(trial) for trial in trials]}
+    """Keep trials for next time; return why they cannot be kept, None where they are.
+
+    A candidate that did not run at all is not kept: what hindered it may be gone next time.
+    """
+    kept = [asdict(trial) for trial in trials if trial.parity is not None]
+    return _write(_path(state), {"state": state.facts, "trials": kept})
+
+
+def recall_faults(state: State) -> dict[Candidate, str]:
+    """Return what failed on the owner's volume and why, whatever the run's workers and tiles."""
+    own = state.of_volume()
+    try:
+        entries = _read(_volume_path(own), own)["faults"]
+        return {Candidate(str(entry[0]), str(entry[1])): str(entry[2]) for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return {}
+
+
+def remember_faults(state: State, faults: Mapping[Candidate, str | None]) -> str | None:
+    """Keep what failed on the owner's volume, forget what passed (None); return why it cannot be kept."""
+    own = state.of_volume()
+    known: dict[Candidate, str | None] = {**recall_faults(state), **faults}
+    entries = [[one.engine, one.precision, why] for one, why in known.items() if why is not None]
+    return _write(_volume_path(own), {"state": own.facts, "faults": entries})
+
+
+def _read(path: Path, state: State) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if document["state"] != state.facts:
+        raise ValueError("of another state")
+    return document
+
+
+def _write(path: Path, document: dict[str, Any]) -> str | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, "record of engines") as partial:
@@ -102,6 +144,10 @@ def remember(state: State, trials: Iterable[Trial]) -> str | None:
     except (OSError, OutputError) as error:
         return str(error)
     return None
+
+
+def _volume_path(state: State) -> Path:
+    return cache_folder() / "machine" / f"volume-{state.digest}.json"
 
 
 def _path(state: State) -> Path:
@@ -118,4 +164,5 @@ def _trial(entry: dict[str, Any]) -> Trial:
         None if parity is None else Parity(**parity),
         None if speed is None else float(speed),
         None if fault is None else str(fault),
+        str(entry["race"]),
     )

@@ -4,6 +4,7 @@ Only plans whose hash the package or our own cache vouches for are loaded: a pla
 choice.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -21,11 +22,14 @@ from dmn_runtime.trt.child import build_in_child
 from dmn_runtime.trt.library import Library, load_library
 from dmn_runtime.trt.package_plans import job_for, packaged_plan, profile_for
 from dmn_runtime.trt.progress import Report, ignore
+from dmn_runtime.trt.progress_bar import building
 from dmn_runtime.trt.targets import Targets, this_platform
 
 
 def open_tensorrt(word: str, order: Order) -> Runner:
     """Load a package's network on the first GPU.
+
+    A plan of the package that the library refuses is said aloud, and one is built here instead.
 
     Args:
         word: "tensorrt" or "tensorrt_rtx".
@@ -37,29 +41,55 @@ def open_tensorrt(word: str, order: Order) -> Runner:
         PackageError: the package changed while it was read.
     """
     from dmn_runtime.gpu.cuda_core import open_cuda_device
+    from dmn_runtime.trt.loader import load_plan
     from dmn_runtime.trt.runner import open_runner
 
-    library = load_library(word)
-    gpu = first_gpu()
-    plan = plan_from_package(order, library, gpu)
-    if plan is None:
-        plan = plan_from_cache(order, library, gpu).plan
-    return open_runner(plan, library, open_cuda_device(), order.precision)
+    library, device = load_library(word), open_cuda_device()
+    gpu = gpu_of(device.uuid)
+    packaged = plan_from_package(order, library, gpu)
+    if packaged is not None:
+        try:
+            return open_runner(packaged, library, device, order.precision)
+        except EngineError as error:
+            order.say(f"the package's own {word} engine is not used: {error}")
+
+    def check(plan: bytes) -> None:
+        device.make_current()
+        load_plan(plan, library)
+
+    with building(f"{word} {order.precision}") as progress:
+        found = plan_from_cache(order, library, gpu, check=check, progress=progress)
+    if found.how in ("rebuilt", "unkept"):
+        order.say(f"{word} {order.precision}: {found.why}")
+    return open_runner(found.plan, library, device, order.precision)
 
 
 def first_gpu() -> Gpu:
-    """Return the GPU that plans are built for and run on.
+    """Return the GPU that plans are built for and run on: the first that CUDA gives this process.
 
     Raises:
         EngineError: the driver knows none.
     """
-    gpus = visible_gpus()
-    if not gpus:
+    if not visible_gpus():
         raise EngineError(
             "no NVIDIA driver answers on this machine: dmn build takes other GPUs with --for, dmn infer runs "
             "on the processor with --engine auto"
         )
-    return gpus[0]
+    from dmn_runtime.gpu.cuda_core import open_cuda_device
+
+    return gpu_of(open_cuda_device().uuid)
+
+
+def gpu_of(uuid: str) -> Gpu:
+    """Return what the driver says of a GPU; `uuid` is CUDA's, with or without its "GPU-".
+
+    Raises:
+        EngineError: nvidia-smi does not know it.
+    """
+    for gpu in visible_gpus():
+        if gpu.uuid.removeprefix("GPU-") == uuid.removeprefix("GPU-"):
+            return gpu
+    raise EngineError(f"nvidia-smi does not know the GPU {uuid} that CUDA gives: check the driver")
 
 
 def plan_from_package(order: Order, library: Library, gpu: Gpu) -> bytes | None:
@@ -77,7 +107,12 @@ def plan_from_package(order: Order, library: Library, gpu: Gpu) -> bytes | None:
 
 
 def plan_from_cache(
-    order: Order, library: Library, gpu: Gpu, *, dynamic: bool = False, progress: Report = ignore
+    order: Order,
+    library: Library,
+    gpu: Gpu,
+    *,
+    check: Callable[[bytes], None] = lambda _: None,
+    progress: Report = ignore,
 ) -> Obtained:
     """Return the plan for this GPU from the cache, built first where it is not there or is stale.
 
@@ -85,13 +120,13 @@ def plan_from_cache(
         order: what is wanted.
         library: that builds and runs it.
         gpu: that it is for.
-        dynamic: any tile size instead of one.
+        check: raises EngineError for a plan that this machine's library refuses: it is built again.
         progress: hears of a build.
 
     Raises:
         EngineError: it cannot be built.
     """
-    profile = profile_for(order.package.contract, order.edge_px, order.batch, dynamic=dynamic)
+    profile = profile_for(order.package.contract, order.edge_px, order.batch, dynamic=False)
     job = job_for(library.word, order.precision, profile, Targets((), this_platform()), order.workers)
     network = order.package.network(order.precision)
 
@@ -99,11 +134,15 @@ def plan_from_cache(
         order.say(f"building the {library.word} engine in {order.precision} for {gpu.name}")
         build_in_child(job, network, path, gpu.uuid, progress)
 
+    def check_whole(plan: bytes) -> None:
+        check_plan(plan, job, library.version)
+        check(plan)
+
     return obtain(
         engine_key(job, network, library, gpu),
         Label(order.package.contract.name, order.package.sha256),
         build,
-        lambda plan: check_plan(plan, job, library.version),
+        check_whole,
         say=order.say,
     )
 

@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 
 from dmn_runtime.certificate.golden import Golden, read_golden
 from dmn_runtime.certificate.stack_tiles import stack_tiles
+from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.engines.candidates import Candidate, candidates
-from dmn_runtime.engines.catalogue import KINDS
-from dmn_runtime.engines.choose import Wish, examined, opened, order_for, remembered
+from dmn_runtime.engines.catalogue import absences_here, kinds_here
+from dmn_runtime.engines.examination import Wish, examined, opened, order_for, read_edge_px
+from dmn_runtime.engines.remembered import remember_faults, state_of
 from dmn_runtime.engines.trial import Trial, examine, probabilities
 from dmn_runtime.errors import CertificateError, DmnError
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.package import Package
 from dmn_runtime.volume.base import Volume
 
-REFERENCE = Candidate("cpu", "fp32")
+REFERENCE = Candidate("cpu", REFERENCE_PRECISION)
 """What a volume without a trained network beside it is compared with: certified to be that network."""
 
 
@@ -54,16 +56,21 @@ def verify(
         CertificateError: the volume cannot be used, since even the reference fails here.
         PackageError, VolumeError: one of them cannot be read.
     """
-    absences = {kind.word: kind.absence() for kind in KINDS}
+    absences = absences_here()
     held = package.contract.precisions
-    wanted = candidates(KINDS, absences, held, wish.engine, wish.precision)
+    wanted = candidates(kinds_here(), absences, held, wish.engine, wish.precision)
     golden = examined(package, wanted, wish, say, again=True)
     absent = {word: why for word, why in absences.items() if why is not None}
     if stack is None:
         return Verification(golden, (), absent)
     own = _golden_of(package, wish, say, *stack)
     found = tuple(_on_stack(package, trial, wish, say, own) for trial in golden)
-    remembered(package, wish, with_stack(golden, found), say)
+    state = state_of(package.sha256, wish.workers, read_edge_px(package.contract, wish.tile_px))
+    why = remember_faults(
+        state, {trial.candidate: trial.fault and f"on your volume {trial.fault}" for trial in found}
+    )
+    if why is not None:
+        say(f"warning: what was found on your volume is not kept: {why}")
     return Verification(golden, found, absent, own)
 
 
@@ -93,7 +100,7 @@ def _golden_of(
         )
     tiles = stack_tiles(volume, package.contract, voxel_nm, golden.tiles.shape[-1])
     try:
-        return Golden(tiles, probabilities(runner, tiles))
+        return Golden(tiles, probabilities(runner, tiles, package.contract.halo_px))
     finally:
         runner.close()
 

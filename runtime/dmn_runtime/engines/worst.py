@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dmn_runtime.certificate.golden import Golden
-from dmn_runtime.certificate.worst_tile import write_worst_tile
-from dmn_runtime.engines.choose import Wish, opened, order_for
+from dmn_runtime.certificate.worst_tile import core_of, write_worst_tile
+from dmn_runtime.engines.examination import Wish, opened, order_for
 from dmn_runtime.engines.trial import Trial, probabilities
 from dmn_runtime.errors import DmnError, OutputError
 from dmn_runtime.package import Package
@@ -28,12 +28,12 @@ def draw_worst(
         DmnError: the engine cannot be opened any more, or the picture cannot be written.
     """
     assert trial.parity is not None
-    worst = trial.parity.worst_tile
+    worst, halo = trial.parity.worst_tile, package.contract.halo_px
     runner = opened(trial.candidate, order_for(package, trial.candidate, wish, say))
     if isinstance(runner, DmnError):
         raise runner
     try:
-        found = probabilities(runner, tiles.tiles[worst : worst + 1])[0, 0]
+        found = probabilities(runner, tiles.tiles[worst : worst + 1], halo)[0, 0]
     finally:
         runner.close()
     try:
@@ -43,4 +43,4 @@ def draw_worst(
             f"the folder {path.parent} cannot be made ({error.strerror}): name another for the pictures"
         ) from error
     thresholds = (package.contract.threshold, trial.threshold)
-    write_worst_tile(path, tiles.tiles[worst], tiles.probability[worst, 0], found, thresholds)
+    write_worst_tile(path, core_of(tiles.tiles[worst], halo), tiles.probability[worst, 0], found, thresholds)

@@ -82,6 +82,7 @@ class CudaDevice:
     pinned: Any
     description: str
     compute_capability: str
+    uuid: str
     housekeeping: Any = field(repr=False)
     """A stream on which memory is taken and given back: at once, since it carries no other work."""
 
@@ -132,6 +133,7 @@ def open_cuda_device(ordinal: int = 0) -> CudaDevice:
             pinned=cuda.core.LegacyPinnedMemoryResource(),
             description=f"{device.name}, {capability}",
             compute_capability=capability,
+            uuid=str(device.uuid),
             housekeeping=device.create_stream(),
         )
 

@@ -88,13 +88,28 @@ def prepare_output(path: Path, *, overwrite: bool, resume: bool) -> Start:
         OutputError: the folder is missing or cannot be written, or something is there already.
         ResumeError: there is nothing to resume.
     """
+    refuse_output(path, overwrite=overwrite, resume=resume)
+    if resume:
+        return _prepare_resume(path)
+    with translate_os_errors(path, resumable=False):
+        # also without a partial output: an old ledger must never meet a new one
+        discard_partial(path)
+    return Start.FRESH
+
+
+def refuse_output(path: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse what `prepare_output` would refuse of a fresh run, and change nothing.
+
+    Raises:
+        UsageError, OutputError: as there.
+    """
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude each other: choose one")
     check_folder(path)
-    if resume:
-        return _prepare_resume(path)
-    _prepare_fresh(path, overwrite=overwrite)
-    return Start.FRESH
+    if overwrite:
+        _check_replaceable(path)
+    elif not resume:
+        _check_free(path)
 
 
 def check_folder(path: Path) -> None:
@@ -126,16 +141,6 @@ def _prepare_resume(path: Path) -> Start:
     with translate_os_errors(path, resumable=False):
         remove(replaced_path(path))
     return Start.UNREPORTED if ledger_path(path).exists() else Start.COMPLETE
-
-
-def _prepare_fresh(path: Path, *, overwrite: bool) -> None:
-    if overwrite:
-        _check_replaceable(path)
-    else:
-        _check_free(path)
-    with translate_os_errors(path, resumable=False):
-        # also without a partial output: an old ledger must never meet a new one
-        discard_partial(path)
 
 
 def _check_free(path: Path) -> None:

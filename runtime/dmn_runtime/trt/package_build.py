@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from dmn_runtime.archive import check_output, write_archive
 from dmn_runtime.contract import PackagedPlan
 from dmn_runtime.engines.catalogue import Order, kind_of
-from dmn_runtime.engines.choose import read_edge_px
+from dmn_runtime.engines.examination import read_edge_px
 from dmn_runtime.engines.tensorrt import first_gpu, plan_from_cache
 from dmn_runtime.errors import UsageError
 from dmn_runtime.package import Package
@@ -78,7 +78,7 @@ def build_here(request: Request, say: Say) -> list[str]:
     for precision in precisions:
         with building(f"{request.engine} {precision}") as progress:
             order = _order(request, precision, say)
-            plan = plan_from_cache(order, library, gpu, dynamic=request.dynamic, progress=progress)
+            plan = plan_from_cache(order, library, gpu, progress=progress)
         lines.append(
             f"{request.engine} {precision} for {gpu.device}: {plan.how}, {len(plan.plan) / 1e6:.2f} MB"
             + ("" if plan.how in ("cached", "built") else f" ({plan.why})")

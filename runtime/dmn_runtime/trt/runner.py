@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from queue import SimpleQueue
 from typing import Any
 
@@ -79,6 +80,7 @@ class TensorRtRunner:
     library: Library
     device: Device
     precision: str
+    digest: str
     profile: TileProfile
     plan: LoadedPlan
     idle: SimpleQueue[Worker]
@@ -86,8 +88,8 @@ class TensorRtRunner:
 
     @property
     def description(self) -> str:
-        """Library, version, device and precision, for the report."""
-        return f"{self.library.name}, {self.device.description}, {self.precision}"
+        """Library, version, device, precision and the plan's digest: another plan is another engine."""
+        return f"{self.library.name}, {self.device.description}, {self.precision}, plan {self.digest}"
 
     def run(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network.
@@ -180,7 +182,8 @@ def open_runner(plan: bytes, library: Library, device: Device, precision: str) -
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:
         idle.put(worker)
-    return TensorRtRunner(library, device, precision, profile, loaded, idle, len(workers))
+    digest = sha256(plan).hexdigest()[:12]
+    return TensorRtRunner(library, device, precision, digest, profile, loaded, idle, len(workers))
 
 
 def _lay(target: NDArray[Any], tiles: NDArray[np.float32]) -> None:
