@@ -118,7 +118,8 @@ def small_package(
         context: int = 0, working_nm: float | None = None, halo_px: int | None = None, shift: float = 0.0
     ) -> Path:
         network, footprint = small_network(context)
-        members = {"weights.onnx": network, **_golden(network, 2 * context + 1, shift)}
+        halo = footprint.halo_px if halo_px is None else halo_px
+        members = {"weights.onnx": network, **_golden(network, 2 * context + 1, halo, shift)}
         contract = Contract(
             name="small",
             description="A network with random weights, for tests.",
@@ -126,7 +127,7 @@ def small_package(
             in_channels=2 * context + 1,
             context_slices=context,
             stride_px=footprint.stride_px,
-            halo_px=footprint.halo_px if halo_px is None else halo_px,
+            halo_px=halo,
             voxel_nm=(50.0, 5.0, 5.0),
             working_voxel_nm=working_nm,
             normalisation=Normalisation(),
@@ -162,12 +163,13 @@ def tested_package(small_package: Callable[..., Path], tmp_path: Path) -> Callab
     return make
 
 
-def _golden(network: bytes, in_channels: int, shift: float) -> dict[str, bytes]:
-    """Return golden tiles of noise, and the network's own answers, wrong by `shift`."""
+def _golden(network: bytes, in_channels: int, halo_px: int, shift: float) -> dict[str, bytes]:
+    """Return golden tiles of noise, and the network's own answers for their cores, wrong by `shift`."""
     shape = (GOLDEN_TILES, in_channels, 32, 32)
     grey = np.random.default_rng(2).integers(0, 256, shape).astype(np.uint8)
     probability = _probability(network, golden_table(Normalisation())[grey])
-    return golden_members(grey, np.clip(probability + shift, 0.0, 1.0))
+    core = probability[..., halo_px : 32 - halo_px, halo_px : 32 - halo_px]
+    return golden_members(grey, np.clip(core + shift, 0.0, 1.0))
 
 
 def _hashes(members: dict[str, bytes]) -> dict[str, str]:

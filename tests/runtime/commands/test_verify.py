@@ -11,7 +11,8 @@ import tifffile
 from PIL import Image
 
 from dmn_runtime.cli import main
-from dmn_runtime.engines.choose import Wish, choose
+from dmn_runtime.engines.choose import choose
+from dmn_runtime.engines.examination import Wish
 from dmn_runtime.package import open_package
 
 Package = Callable[..., Path]
@@ -277,7 +278,7 @@ def test_pictures_of_the_worst_tile_of_what_fails(
     assert path.name == "worst-wrong-fp32-golden.png"
     assert err.endswith(f"{path} shows the worst tile of wrong fp32\n")
     with Image.open(path) as image:
-        assert image.size == (4 * 32 + 3 * 4, 32)
+        assert image.size == (4 * 20 + 3 * 4, 20)
     assert all(runner.closed == 1 for runner in table.runners)
 
 

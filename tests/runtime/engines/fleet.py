@@ -1,6 +1,6 @@
 """A table of engines that are told how to behave, all of them the small network beneath."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from dmn_runtime.archive import write_archive
 from dmn_runtime.contract import Precision
-from dmn_runtime.engines import catalogue, choose, verify
+from dmn_runtime.engines import catalogue, choose, examination
 from dmn_runtime.engines.base import Runner, Tiles
 from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.catalogue import Kind, Order
@@ -27,16 +27,24 @@ class Model:
     Attributes:
         precisions: that it runs.
         spoil: what it makes of right logits; may raise.
-        speed: voxels per second.
+        speed: voxels per second; the error with which it stops under load.
+        speeds: precision -> the same, where it is another.
         absent: why the machine cannot run it.
-        refuses: why it cannot be opened.
+        refuses: why it cannot be opened; an error of another kind that opening raises.
+        lacks: precisions whose arithmetic the machine does not have.
+        on_gpu: whether it computes on a GPU.
+        plan: ends its description.
     """
 
     precisions: tuple[str, ...] = ("fp32",)
     spoil: Callable[[Tiles], Tiles] = lambda logits: logits
-    speed: float = SLOW
+    speed: float | Exception = SLOW
+    speeds: Mapping[str, float] = field(default_factory=dict)
     absent: str | None = None
-    refuses: str | None = None
+    refuses: str | Exception | None = None
+    lacks: tuple[str, ...] = ()
+    on_gpu: bool = False
+    plan: str = "no device"
 
 
 @dataclass
@@ -63,11 +71,19 @@ class Fleet:
     opened: list[str] = field(default_factory=list)
     runners: list[Told] = field(default_factory=list)
     timed: list[tuple[str, ...]] = field(default_factory=list)
+    tiles: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         return tuple(
-            Kind(word, model.precisions, self._absence(word), self._opener(word))
+            Kind(
+                word,
+                model.precisions,
+                self._absence(word),
+                self._opener(word),
+                has=lambda precision, model=model: precision not in model.lacks,
+                on_gpu=model.on_gpu,
+            )
             for word, model in self.models.items()
         )
 
@@ -78,27 +94,35 @@ class Fleet:
         def open_told(order: Order) -> Runner:
             model = self.models[word]
             self.opened.append(f"{word} {order.precision}")
+            if isinstance(model.refuses, Exception):
+                raise model.refuses
             if model.refuses is not None:
                 raise EngineError(model.refuses)
             network = open_cpu(order.package.network("fp32"))
-            self.runners.append(Told(network, model, f"{word} 1.0, no device"))
+            self.runners.append(Told(network, model, f"{word} 1.0, {model.plan}"))
             return self.runners[-1]
 
         return open_told
 
-    def time(self, runners: Iterable[Candidate], tile: Tiles, workers: int) -> dict[Candidate, float]:
-        found = {one: self.models[one.engine].speed for one in runners}
+    def time(
+        self, runners: Iterable[Candidate], tiles: Mapping[Candidate, Tiles], workers: int
+    ) -> dict[Candidate, float | Exception]:
+        found = {one: self._speed(one) for one in runners}
         self.timed.append(tuple(map(str, found)))
+        self.tiles |= {str(one): tiles[one].shape for one in found}
         return found
+
+    def _speed(self, one: Candidate) -> float | Exception:
+        model = self.models[one.engine]
+        return model.speeds.get(one.precision, model.speed)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **models: Model) -> Fleet:
     """Put a table of these engines, best first, in the place of the real one; nothing is really timed."""
     fleet = Fleet(models)
-    for module in (catalogue, choose, verify):
-        monkeypatch.setattr(module, "KINDS", fleet.kinds)
+    monkeypatch.setattr(catalogue, "KINDS", fleet.kinds)
     monkeypatch.setattr(choose, "WORDS", tuple(models))
-    monkeypatch.setattr(choose, "timed", fleet.time)
+    monkeypatch.setattr(examination, "timed", fleet.time)
     return fleet
 
 

@@ -1,5 +1,6 @@
 """The runner on the doubles: the same logits as ONNX Runtime, whatever the batch, the size and the thread."""
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -80,7 +81,8 @@ def test_half_precision_is_cast_on_both_sides(
     plan = fake_plan(network, fixed_profile(1, 16, 2), "HALF")
     with open_runner(plan, fake_library, numpy_device, "fp16") as runner:
         logits = runner.run(tiles)
-        assert runner.description == "TensorRT 11.4.0.106, NumPy, 8.6, fp16"
+        digest = hashlib.sha256(plan).hexdigest()[:12]
+        assert runner.description == f"TensorRT 11.4.0.106, NumPy, 8.6, fp16, plan {digest}"
     expected = _reference(network, tiles.astype(np.float16).astype(np.float32))
     assert logits.dtype == np.float32
     np.testing.assert_array_equal(logits, expected.astype(np.float16).astype(np.float32))
