@@ -116,10 +116,10 @@ def certify(
     Args:
         networks: precision -> ONNX file.
         golden: sets of tiles that they are examined on; each set must pass by itself, and the certificate has
-            the figures of the one with the larger change of IoU.
+            the figures of the one with the largest change of IoU.
         calibration: other tiles, on which thresholds are recalibrated.
         threshold: probability from which a pixel is foreground in the trained network.
-        timer: times runners, each on its tile, with a number of workers.
+        timer: times runners, each on its tile, with a number of workers; what one raised is its result.
         tolerances: precision -> what is allowed.
     """
     runners, refusals = _opened(networks)
@@ -129,7 +129,7 @@ def certify(
         tolerance = tolerances[candidate.precision]
         try:
             own = _own_threshold(candidate, runner, calibration, threshold)
-            worst = _worst_of(runner, golden, threshold, own)
+            worst = _worst_of(runner, golden, (threshold, own), tolerance)
         except Exception as error:  # a runtime that dies of one precision must not cost the others
             refusals.append(Refusal(candidate, f"does not run ({_words(error)})"))
             continue
@@ -152,15 +152,22 @@ def _own_threshold(candidate: Candidate, runner: Runner, calibration: Answers, t
     return recalibrated(calibration.probability, calibration.of(runner), threshold)
 
 
-def _worst_of(runner: Runner, golden: Sequence[Answers], threshold: float, own: float) -> Worst:
-    """Return the set of tiles on which a runner does worst, with its parity there."""
+def _worst_of(
+    runner: Runner, golden: Sequence[Answers], thresholds: tuple[float, float], tolerance: Tolerance
+) -> Worst:
+    """Return the set of tiles on which a runner does worst, with its parity there.
+
+    A set that is out of tolerance, by whichever figure, is worse than any that is within.
+    """
+
+    def badness(one: Worst) -> tuple[bool, bool, float, float]:
+        parity = one.parity
+        return not parity.within(tolerance), np.isnan(parity.max_dp), parity.iou_change, parity.max_dp
+
     found = [(answers, answers.of(runner)) for answers in golden]
-    compared = [
-        Worst(answers, compare(answers.probability, mine, threshold, own), mine) for answers, mine in found
-    ]
-    # NaN first, then the larger change of IoU, then the larger difference.
     return max(
-        compared, key=lambda one: (np.isnan(one.parity.max_dp), one.parity.iou_change, one.parity.max_dp)
+        (Worst(answers, compare(answers.probability, mine, *thresholds), mine) for answers, mine in found),
+        key=badness,
     )
 
 

@@ -13,7 +13,7 @@ from dmn_runtime.certificate.tolerance import Tolerance
 
 EDGE = 8
 LOGITS = np.where(np.indices((EDGE, EDGE)).sum(axis=0) % 2, 4.0, -4.0).astype(np.float32)
-CALIBRATION = Answers(LOGITS[None, None], probability(LOGITS[None, None]))
+CALIBRATION = Answers(LOGITS[None, None], probability(LOGITS[None, None]), halo_px=0)
 TOLERANCE = Tolerance(max_dp=1.0, iou_change=0.1)
 
 
@@ -81,5 +81,5 @@ def test_rungs_go_from_the_fastest_to_the_finest() -> None:
 
 def test_a_threshold_of_its_own_counts_for_a_rung(climb: Callable[..., bytes]) -> None:
     # Background of -4 became -4 and foreground -5 + 9 = 4 in the trained network: a shift alone is no loss.
-    answers = Answers(LOGITS[None, None] - 3.0, CALIBRATION.probability)
+    answers = Answers(LOGITS[None, None] - 3.0, CALIBRATION.probability, halo_px=0)
     assert climb(0, 9, 9, calibration=answers) == missing(0)

@@ -44,8 +44,8 @@ def convolutions(network: bytes) -> list[onnx.NodeProto]:
 
 
 def largest_difference(network: bytes, other: bytes, precision: str) -> float:
-    one = probabilities(runner_for(Candidate("cpu", "fp32"), network), TILES)
-    two = probabilities(runner_for(Candidate("cpu", precision), other), TILES)
+    one = probabilities(runner_for(Candidate("cpu", "fp32"), network), TILES, 0)
+    two = probabilities(runner_for(Candidate("cpu", precision), other), TILES, 0)
     assert two.dtype == np.float32
     return float(np.abs(one - two).max())
 
