@@ -16,6 +16,6 @@ def test_a_dry_run_names_what_would_be_measured_and_why_the_rest_cannot_be() -> 
     asked = subprocess.run([*command, *words], capture_output=True, text=True, check=True, timeout=60)
     lines = asked.stdout.splitlines()
     assert "demo: cpu fp32" in lines
-    assert "demo: openvino int8" in lines
+    assert "demo: openvino fp32" in lines
     if not visible_gpus():
-        assert "not here: tensorrt_rtx: no NVIDIA driver answers on this machine" in lines
+        assert any(line.startswith("not here: tensorrt_rtx: ") for line in lines)

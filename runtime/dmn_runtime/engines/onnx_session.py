@@ -70,7 +70,9 @@ def open_session(
             "or take --engine cpu"
         )
     try:
-        session = ort.InferenceSession(network, options, providers=[(provider, dict(settings or {}))])
+        session = ort.InferenceSession(
+            network, options, providers=[(provider, dict(settings or {}))], enable_fallback=0
+        )  # else what it cannot do on the device it tells standard output and tries on the CPU
     except Exception as error:
         # The library raises unrelated types; the package's hash has been checked, so its words are the cause.
         words = " ".join(str(error).split())

@@ -333,7 +333,7 @@ def test_bad_options_are_refused_in_one_sentence_and_leave_nothing(
         ([tmp_path / "no.zip", stack, "-o", output], "no.zip"),
         ([package, stack, "-o", output.with_suffix(".png")], ".ome.zarr"),
         ([package, stack, "-o", tmp_path / "nowhere" / "seg.tif"], "does not exist"),
-        ([package, stack, "-o", stack / "seg.tif"], "not a folder"),
+        ([package, stack, "-o", package / "seg.tif"], "not a folder"),
         ([package, stack, "-o", output, "--engine", "warp"], "no engine 'warp'"),
         ([package, stack, "-o", output, "--precision", "int8"], "holds no precision 'int8'"),
         ([package, stack, "-o", output, "--threshold", 1.5], "between 0 and 1"),

@@ -5,7 +5,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
+from dmn_runtime.engines import cuda
 from dmn_runtime.engines.cpu import open_cpu, open_cpu_engine
 from dmn_runtime.engines.cuda import open_cuda
 from dmn_runtime.engines.onnx_session import open_session, refuse_fallback, runner_of
@@ -72,9 +74,78 @@ def test_what_the_build_claims_counts_for_nothing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     with (
         pytest.warns(UserWarning, match="is not in available provider names"),
-        pytest.raises(EngineError, match=f"was asked for {CUDA} and silently took {CPU}"),
+        pytest.raises(EngineError, match="fallback to CPU EP has been explicitly disabled"),
     ):
         open_session(SINGLE, CUDA)
+
+
+def test_a_call_that_fails_is_not_repeated_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = open_cpu(SINGLE)
+    inner, failed = runner.session._sess, []
+
+    class Inner:
+        """The session beneath, whose device fails at the first call."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(inner, name)
+
+        def run(self, *given: object) -> object:
+            if failed:
+                return inner.run(*given)
+            failed.append(given)
+            raise EPFail("CUDA failure 719: unspecified launch failure")
+
+    monkeypatch.setattr(runner.session, "_sess", Inner())
+    with pytest.raises(EPFail, match="unspecified launch failure"):
+        runner.run(TILES)
+    assert len(failed) == 1
+    assert capsys.readouterr() == ("", "")
+    np.testing.assert_array_equal(runner.run(TILES), 2 * TILES)  # the next call is tried as asked for
+
+
+def test_a_session_that_cannot_be_made_is_not_tried_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[object] = []
+
+    def create(_: object, providers: object, *more: object) -> None:
+        tried.append(providers)
+        raise RuntimeError("CUDA driver version\nis insufficient")
+
+    monkeypatch.setattr(ort.InferenceSession, "_create_inference_session", create)
+    with pytest.raises(EngineError) as caught:
+        open_session(SINGLE, CPU)
+    assert str(caught.value) == (
+        f"onnxruntime {ort.__version__} cannot load the network: CUDA driver version is insufficient"
+    )
+    assert tried == [[(CPU, {})]]
+    assert capsys.readouterr() == ("", "")  # --json prints one object and nothing else
+
+
+def test_settings_reach_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, asked = ort.InferenceSession, []
+
+    def session(network: bytes, options: object, *, providers: object, **more: object) -> object:
+        asked.append(providers)
+        return plain(network, options, providers=providers, **more)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    open_session(SINGLE, CPU, settings={"use_arena": "0"})
+    assert asked == [[(CPU, {"use_arena": "0"})]]
+
+
+def test_cuda_computes_fp32_as_such_and_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def session(network: bytes, provider: str, *, settings: dict[str, str]) -> ort.InferenceSession:
+        asked.append((network, provider, settings))
+        return open_session(network, CPU)
+
+    monkeypatch.setattr(cuda, "open_session", session)
+    open_cuda(SINGLE)
+    assert asked == [(SINGLE, CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})]
 
 
 def test_a_session_without_any_device_is_refused() -> None:

@@ -12,7 +12,15 @@ from dmn_runtime.certificate.parity import Parity
 from dmn_runtime.certificate.tolerance import Tolerance
 from dmn_runtime.engines import remembered
 from dmn_runtime.engines.candidates import Candidate
-from dmn_runtime.engines.remembered import LIBRARIES, State, recall, remember, state_of
+from dmn_runtime.engines.remembered import (
+    LIBRARIES,
+    State,
+    recall,
+    recall_faults,
+    remember,
+    remember_faults,
+    state_of,
+)
 from dmn_runtime.engines.trial import Trial
 from dmn_runtime.gpu.inquiry import Gpu
 
@@ -26,10 +34,18 @@ SOUND = Trial(
     Parity(4, 0.01, 0.0003, 0.0001, 31, 31, 2),
     4.1e7,
     None,
+    "a race",
 )
 FAULTY = Trial(
-    Candidate("cpu", "fp32"), "", 0.5, Tolerance(1e-4, 5e-4, 1.5), None, None, "onnxruntime cannot load it"
+    Candidate("cpu", "fp32"),
+    "onnxruntime",
+    0.5,
+    Tolerance(1e-4, 5e-4, 1.5),
+    Parity(4, 0.3, 0.1, 0.2, 31, 20, 1),
+    None,
+    "it does not segment",
 )
+GONE = Trial(Candidate("cuda", "fp32"), "", 0.5, Tolerance(1e-4, 5e-4), None, None, "no GPU")
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +67,11 @@ def test_there_and_back() -> None:
     assert recall(state()) == {}
     assert remember(state(), [SOUND, FAULTY]) is None
     assert recall(state()) == {SOUND.candidate: SOUND, FAULTY.candidate: FAULTY}
+
+
+def test_what_did_not_run_is_tried_again_next_time() -> None:
+    assert remember(state(), [SOUND, GONE]) is None
+    assert list(recall(state())) == [SOUND.candidate]
 
 
 def test_what_is_not_a_number_comes_back_as_such() -> None:
@@ -79,7 +100,7 @@ CHANGES = {
     "unknown instruction sets": ("instruction_sets", lambda: None),
     "cores": ("logical_cores", lambda: 4),
     "DMN": ("__version__", "99.0"),
-    "format": ("FORMAT_VERSION", 2),
+    "format": ("FORMAT_VERSION", 3),
     **{
         library: ("version", lambda name, library=library: "2.0" if name == library else f"1.0 of {name}")
         for library in LIBRARIES
@@ -99,6 +120,82 @@ def test_another_package_number_of_workers_or_tile_is_no_news(other: tuple[str, 
     remember(state(), [SOUND])
     assert recall(state_of(*other)) == {}
     assert recall(state()) == {SOUND.candidate: SOUND}
+
+
+@pytest.mark.parametrize("name", ["ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE"])
+def test_variables_that_change_the_arithmetic_are_another_state(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(name, raising=False)
+    remember(state(), [SOUND])
+    monkeypatch.setenv(name, "1")
+    assert recall(state()) == {}
+
+
+# The owner's volume
+
+ONE, OTHER = SOUND.candidate, FAULTY.candidate
+
+
+@pytest.mark.parametrize(("workers", "edge_px"), [(2, 1152), (3, 1152), (2, 576)])
+def test_a_fault_on_the_volume_holds_for_any_workers_and_tile(
+    machine: Path, workers: int, edge_px: int
+) -> None:
+    assert recall_faults(state()) == {}
+    assert remember_faults(state(), {ONE: "on your volume it fails", OTHER: None}) is None
+    assert recall_faults(state_of(PACKAGE, workers, edge_px)) == {ONE: "on your volume it fails"}
+    assert only_file(machine).name == f"volume-{state().of_volume().digest}.json"
+
+
+def test_a_fault_on_the_volume_stays_until_it_passes() -> None:
+    remember_faults(state(), {ONE: "on your volume it fails"})
+    remember(state(), [SOUND])
+    remember_faults(state(), {OTHER: "so does this"})
+    assert recall_faults(state()) == {ONE: "on your volume it fails", OTHER: "so does this"}
+    remember_faults(state(), {ONE: None})
+    assert recall_faults(state()) == {OTHER: "so does this"}
+
+
+@pytest.mark.parametrize("fact", CHANGES)
+def test_a_fault_on_the_volume_is_of_this_machine_as_it_is(
+    fact: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember_faults(state(), {ONE: "it fails"})
+    monkeypatch.setattr(remembered, *CHANGES[fact])
+    assert recall_faults(state()) == {}
+
+
+def test_a_fault_on_the_volume_is_of_its_package() -> None:
+    remember_faults(state(), {ONE: "it fails"})
+    assert recall_faults(state_of("b" * 64, 2, 1152)) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"3", b"null", b"\xff\xfe", b"[" * 100_000],
+)
+def test_a_damaged_file_of_faults_is_no_news_and_is_replaced(machine: Path, content: bytes) -> None:
+    remember_faults(state(), {ONE: "it fails"})
+    only_file(machine).write_bytes(content)
+    assert recall_faults(state()) == {}
+    assert remember_faults(state(), {ONE: "it fails"}) is None
+    assert recall_faults(state()) == {ONE: "it fails"}
+
+
+@pytest.mark.parametrize("entries", [3, [3], [["cpu"]], [[]], None], ids=str)
+def test_faults_of_another_kind_are_no_news(machine: Path, entries: object) -> None:
+    remember_faults(state(), {ONE: "it fails"})
+    edited(only_file(machine), "faults", value=entries)
+    assert recall_faults(state()) == {}
+
+
+def test_faults_that_cannot_be_kept_are_a_sentence(cache: Path) -> None:
+    cache.write_text("no folder")
+    assert recall_faults(state()) == {}
+    assert remember_faults(state(), {ONE: "it fails"})
+
+
+# What is no news
 
 
 def test_a_library_that_is_gone_is_another_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +240,7 @@ def edited(path: Path, *keys: str, value: object = None) -> None:
         ("trials", "0", "candidate"),
         ("trials", "0", "fault"),
         ("trials", "0", "parity"),
+        ("trials", "0", "race"),
     ],
     ids="-".join,
 )

@@ -11,7 +11,15 @@ from dmn_runtime.certificate.tolerance import Tolerance
 from dmn_runtime.contract import Certificate, Contract, Domain, Normalisation, Precision
 from dmn_runtime.engines import trial
 from dmn_runtime.engines.candidates import Candidate
-from dmn_runtime.engines.trial import Trial, certificate_for, examine, fastest, probabilities, timed
+from dmn_runtime.engines.trial import (
+    Trial,
+    certificate_for,
+    examine,
+    fastest,
+    probabilities,
+    ranking,
+    timed,
+)
 from dmn_runtime.errors import EngineError
 from dmn_runtime.tiles import sigmoid
 
@@ -92,7 +100,7 @@ def test_a_wrong_runner_is_told_by_how_much_and_where() -> None:
     found = examine(CONTRACT, CPU, Fake(shift=1.0), GOLDEN)
     assert found.parity is not None
     assert found.fault == (
-        f"it does not segment as the package's certificate says: IoU change {found.parity.iou_change:.2g} "
+        f"it does not segment as the package's certificate says: IoU change {found.parity.iou_change:.3g} "
         f"(allowed 0.01), max |dp| {found.parity.max_dp:.2g} (allowed 0.01), worst on tile "
         f"{found.parity.worst_tile + 1} of 3"
     )
@@ -140,8 +148,25 @@ def test_the_certificate_is_the_engines_own_or_the_first() -> None:
 
 def test_tiles_go_through_one_at_a_time() -> None:
     runner = Fake()
-    np.testing.assert_array_equal(probabilities(runner, TILES), GOLDEN.probability)
+    np.testing.assert_array_equal(probabilities(runner, TILES, 0), GOLDEN.probability)
     assert runner.shapes == [(1, 1, 8, 8)] * 3
+    np.testing.assert_array_equal(probabilities(runner, TILES, 3), GOLDEN.probability[:, :, 3:5, 3:5])
+
+
+def test_what_an_engine_says_of_the_halo_does_not_matter() -> None:
+    """A plan of TensorRT of one size pads smaller tiles right and below, and answers otherwise there."""
+
+    class Padding(Fake):
+        def run(self, tiles: np.ndarray) -> np.ndarray:
+            wrong = super().run(tiles)
+            wrong[..., -2:, :] += 5.0
+            wrong[..., -2:] += 5.0
+            return wrong
+
+    core = Golden(TILES, GOLDEN.probability[:, :, 2:6, 2:6])
+    assert examine(replace(CONTRACT, halo_px=2), CPU, Padding(), core).fault is None
+    core = Golden(TILES, GOLDEN.probability[:, :, 1:7, 1:7])
+    assert examine(replace(CONTRACT, halo_px=1), CPU, Padding(), core).fault is not None
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -156,18 +181,43 @@ def test_every_runner_is_timed_in_every_round(workers: int, monkeypatch: pytest.
 
     monkeypatch.setattr(trial, "_round", noted)
     runners = {CPU: Fake(), OTHER: Fake()}
-    speeds = timed(runners, TILES[:1], workers)
+    tiles = {CPU: TILES[:1], OTHER: TILES}
+    speeds = timed(runners, tiles, workers)
     assert set(speeds) == {CPU, OTHER}
-    assert min(speeds.values()) > 0.0
-    assert turns == [CPU, OTHER] * trial.ROUNDS
-    for runner in runners.values():
-        assert len(runner.shapes) == 1 + trial.ROUNDS * workers  # the first call allocates
+    assert all(isinstance(speed, float) and speed > 0.0 for speed in speeds.values())
+    assert turns == [CPU, OTHER] * (1 + trial.ROUNDS)
+    for one, runner in runners.items():
+        assert runner.shapes == [tiles[one].shape] * (1 + trial.ROUNDS) * workers
 
 
 def test_the_speed_is_the_median_of_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    speeds = iter([5.0, 1.0, 3.0])
+    speeds = iter([99.0, 5.0, 1.0, 3.0])  # the first calls allocate
     monkeypatch.setattr(trial, "_round", lambda *_: next(speeds))
-    assert timed({CPU: Fake()}, TILES[:1], 1) == {CPU: 3.0}
+    assert timed({CPU: Fake()}, {CPU: TILES[:1]}, 1) == {CPU: 3.0}
+
+
+@pytest.mark.parametrize("sound_calls", [0, 2])
+def test_who_stops_under_load_is_out_of_the_race(sound_calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "ROUND_S", 0.0)
+    error = RuntimeError("out of memory")
+
+    class Tiring(Fake):
+        def run(self, tiles: np.ndarray) -> np.ndarray:
+            if len(self.shapes) == sound_calls:
+                self.error = error
+            return super().run(tiles)
+
+    runners = {CPU: Tiring(), OTHER: Fake()}
+    speeds = timed(runners, dict.fromkeys(runners, TILES), 1)
+    assert speeds[CPU] is error
+    assert isinstance(speeds[OTHER], float)
+    assert len(runners[CPU].shapes) == sound_calls + 1
+    assert len(runners[OTHER].shapes) == 1 + trial.ROUNDS
+
+
+def test_an_interrupt_ends_the_race() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        timed({CPU: Fake(error=KeyboardInterrupt())}, {CPU: TILES}, 1)  # type: ignore[arg-type]
 
 
 def test_voxels_are_those_of_one_channel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,3 +243,39 @@ def test_of_equals_the_first_is_the_fastest() -> None:
     one, other = found(None), found(None)
     assert fastest([one, other]) is one
     assert fastest([found(2.0), found(2.0, "wrong"), found(None)]).voxels_per_s == 2.0  # type: ignore[union-attr]
+
+
+def raced(engine: str, precision: str, speed: float | None, fault: str | None = None) -> Trial:
+    return Trial(Candidate(engine, precision), "", 0.5, Tolerance(0.5, 0.1), None, speed, fault)
+
+
+@pytest.mark.parametrize(
+    ("speed", "runs"), [(1.49e6, ["cpu fp32"]), (1.5e6, ["cpu int8", "cpu fp32"]), (None, ["cpu fp32"])]
+)
+def test_int8_must_be_worth_its_loss(speed: float | None, runs: list[str]) -> None:
+    trials = [raced("cpu", "int8", speed), raced("cpu", "fp32", 1e6)]
+    assert [str(trial.candidate) for trial in ranking(trials)] == runs
+
+
+def test_int8_is_held_against_fp32_of_its_own_engine_alone() -> None:
+    slow, other = raced("cpu", "int8", 1.2e6), raced("openvino", "fp32", 1e6)
+    assert ranking([slow, other]) == [slow, other]
+    assert ranking([slow, other, raced("cpu", "fp32", 1e6)])[0].candidate == other.candidate
+
+
+def test_int8_that_was_not_raced_with_fp32_runs() -> None:
+    alone = raced("cpu", "int8", None)
+    assert ranking([alone, raced("cpu", "fp32", None)])[0] is alone
+    assert ranking([alone]) == [alone]
+    assert fastest([alone]) is alone
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8-trt"])
+def test_other_precisions_need_not_gain(precision: str) -> None:
+    exact, other = raced("gpu", "fp32", 1e6), raced("gpu", precision, 0.9e6)
+    assert ranking([other, exact]) == [exact, other]
+
+
+def test_the_ranking_is_by_speed() -> None:
+    trials = [raced("a", "fp32", 1.0), raced("b", "fp32", 3.0), raced("c", "fp32", 9.0, "wrong")]
+    assert [trial.candidate.engine for trial in ranking(trials)] == ["b", "a"]
