@@ -107,7 +107,11 @@ def open_best(
         if isinstance(runner, DmnError):
             trial = replace(trial, fault=str(runner))
         elif runner.description != trial.description:
-            trial = examine(package.contract, trial.candidate, runner, read_golden(package))
+            try:
+                trial = examine(package.contract, trial.candidate, runner, read_golden(package))
+            except BaseException:
+                runner.close()
+                raise
         if trial.fault is None and not isinstance(runner, DmnError):
             return _with(choice, trial), runner
         if not isinstance(runner, DmnError):

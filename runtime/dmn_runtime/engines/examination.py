@@ -136,13 +136,11 @@ def _trials(wanted: Sequence[Candidate], orders: Sequence[Order], golden: Golden
     try:
         for one, order in zip(wanted, orders, strict=True):
             runner = opened(one, order)
-            found[one] = examine(contract, one, runner, golden)
-            if isinstance(runner, DmnError):
-                continue
-            if found[one].fault is None:
+            if not isinstance(runner, DmnError):
                 racers[one] = runner
-            else:
-                runner.close()
+            found[one] = examine(contract, one, runner, golden)
+            if found[one].fault is not None and one in racers:
+                racers.pop(one).close()
         if len(racers) > 1:
             tiles = {one: timed_tile(golden, orders[wanted.index(one)], one) for one in racers}
             race = uuid4().hex

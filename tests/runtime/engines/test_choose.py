@@ -8,13 +8,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from dmn_runtime.engines import choose as module
 from dmn_runtime.engines import remembered
 from dmn_runtime.engines.candidates import Candidate
-from dmn_runtime.engines.choose import Wish, choose, examined, open_engine, opened, order_for, read_edge_px
-from dmn_runtime.errors import CertificateError, EngineError, MissingMember
-from dmn_runtime.package import Package, open_package
-from dmn_runtime.plan import Footprint
+from dmn_runtime.engines.choose import Choice, choose, open_best
+from dmn_runtime.engines.examination import Wish
+from dmn_runtime.engines.openvino import has_bfloat16
+from dmn_runtime.errors import CertificateError, EngineError
+from dmn_runtime.extras import is_present
+from dmn_runtime.package import Package, open_package, resolve_package
 
 WISH = Wish(workers=2)
 
@@ -230,7 +231,7 @@ def test_one_more_engine_makes_all_run_side_by_side_again(
     table.models["new"].speed = fleet.FAST
     table.opened.clear()
     assert choose(package, WISH, said.append).candidate.engine == "new"
-    assert table.opened == ["one fp32", "new fp32"]
+    assert table.opened == ["new fp32", "one fp32", "new fp32"]  # it is tried first
 
 
 def test_a_changed_state_is_examined_again(
@@ -268,82 +269,172 @@ def test_a_finding_that_cannot_be_kept_is_said_and_used(
     assert said[-1].startswith("warning: the finding is not kept and will be made again: ")
 
 
-def test_examined_again_when_that_is_asked_for(
+# Two precisions
+
+
+@pytest.fixture
+def with_int8(package: Package, fleet: ModuleType, tmp_path: Path) -> Package:
+    """Return a package that holds int8, too."""
+    made: Package = fleet.with_precisions(package.path, {"int8": package.network()}, tmp_path / "int8.zip")
+    return made
+
+
+@pytest.mark.parametrize(("speed", "runs"), [(1.4e6, "cpu fp32"), (1.6e6, "cpu int8")])
+def test_int8_that_gains_too_little_does_not_run_and_is_no_fault(
+    with_int8: Package,
+    fleet: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+    speed: float,
+    runs: str,
+) -> None:
+    fleet.install(monkeypatch, cpu=fleet.Model(("int8", "fp32"), speeds={"int8": speed}))
+    choice = choose(with_int8, replace(WISH, strict=True), said.append)
+    assert str(choice.candidate) == runs
+    assert [trial.fault for trial in choice.trials] == [None, None]
+    assert len(said) == 1  # that they are examined
+
+
+def test_int8_that_was_asked_for_alone_runs(
+    with_int8: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    fleet.install(monkeypatch, cpu=fleet.Model(("int8", "fp32"), speeds={"int8": 0.9e6}))
+    assert str(choose(with_int8, replace(WISH, precision="int8"), said.append).candidate) == "cpu int8"
+    assert str(choose(with_int8, WISH, said.append).candidate) == "cpu fp32"
+
+
+def test_arithmetic_that_the_processor_lacks_is_no_candidate(
+    with_int8: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    table = fleet.install(monkeypatch, cpu=fleet.Model(("int8", "fp32"), lacks=("int8",)))
+    assert str(choose(with_int8, WISH, said.append).candidate) == "cpu fp32"
+    assert table.opened == ["cpu fp32"]
+    with pytest.raises(EngineError, match="no engine here runs the precision int8"):
+        choose(with_int8, replace(WISH, precision="int8"), said.append)
+
+
+# Opening what was chosen
+
+
+def chosen(package: Package, wish: Wish, say: Callable[[str], None]) -> Choice:
+    choice = choose(package, wish, say)
+    assert choice.candidate.engine == "quick"
+    return choice
+
+
+def test_the_chosen_engine_opens(
     package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    table = fleet.install(monkeypatch, one=fleet.Model())
-    wanted = [Candidate("one", "fp32")]
-    for again in (False, False, True):
-        examined(package, wanted, WISH, said.append, again=again)
-    assert table.opened == ["one fp32"] * 2
-    assert examined(package, [], WISH, said.append) == ()
+    table = fleet.install(monkeypatch, slow=fleet.Model(), quick=fleet.Model(speed=fleet.FAST))
+    choice = chosen(package, WISH, said.append)
+    table.runners.clear()
+    opened, runner = open_best(package, choice, WISH, said.append)
+    assert opened is choice or opened == choice
+    assert (table.runners, runner.closed) == ([runner], 0)
+    assert runner.description == "quick 1.0, no device"
 
 
-def test_runners_are_closed_where_golden_tiles_or_timing_fail(
+@pytest.mark.parametrize("error", ["the GPU is in use", RuntimeError("the GPU is\nin use")], ids=str)
+def test_an_engine_that_cannot_be_opened_any_more_gives_way_aloud(
+    package: Package,
+    fleet: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+    error: str | Exception,
+) -> None:
+    table = fleet.install(
+        monkeypatch, slow=fleet.Model(), quick=fleet.Model(speed=fleet.FAST), middle=fleet.Model(speed=5e6)
+    )
+    choice = chosen(package, WISH, said.append)
+    table.models["quick"].refuses = error
+    said.clear()
+    opened, runner = open_best(package, choice, WISH, said.append)
+    assert str(opened.candidate) == "middle fp32"
+    assert opened.reason == "middle fp32, since quick fp32 does not run"
+    assert opened.trials == choice.trials
+    assert runner is table.runners[-1]
+    [warning] = said
+    assert warning.startswith("warning: quick fp32 is not used: ")
+    assert "the GPU is in use" in warning
+    with pytest.raises(
+        CertificateError, match=r"^quick fp32 is refused: .*the GPU is in use\)?; without --strict"
+    ):
+        open_best(package, choice, replace(WISH, strict=True), said.append)
+
+
+def test_where_none_can_be_opened_any_more_nothing_runs(
     package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    table = fleet.install(monkeypatch, one=fleet.Model(), other=fleet.Model())
+    table = fleet.install(monkeypatch, quick=fleet.Model(speed=fleet.FAST), slow=fleet.Model())
+    choice = chosen(package, WISH, said.append)
+    for model in table.models.values():
+        model.refuses = "out of memory"
+    with pytest.raises(CertificateError, match="no engine on this machine gives the segmentation of"):
+        open_best(package, choice, WISH, said.append)
 
-    def interrupted(*_: object) -> dict[Candidate, float]:
+
+@pytest.mark.parametrize(("spoilt", "runs"), [(False, "quick"), (True, "slow")])
+def test_another_plan_than_was_examined_is_examined_first(
+    package: Package,
+    fleet: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+    spoilt: bool,
+    runs: str,
+) -> None:
+    table = fleet.install(monkeypatch, quick=fleet.Model(speed=fleet.FAST), slow=fleet.Model())
+    choice = chosen(package, WISH, said.append)
+    model = table.models["quick"]
+    model.plan = "another plan"
+    if spoilt:
+        model.spoil = fleet.shifted
+    table.runners.clear()
+    said.clear()
+    opened, runner = open_best(package, choice, WISH, said.append)
+    assert opened.candidate.engine == runs
+    assert opened.trial.description == runner.description
+    assert [other.closed for other in table.runners] == ([1, 0] if spoilt else [0])
+    assert len(said) == spoilt
+    if spoilt:
+        assert said[0].startswith("warning: quick fp32 is not used: it does not segment")
+        with pytest.raises(CertificateError, match="quick fp32 is refused: it does not segment"):
+            open_best(package, choice, replace(WISH, strict=True), said.append)
+        assert table.runners[-1].closed == 1
+    else:
+        assert opened.trial.parity is not None
+        assert opened.reason == choice.reason
+
+
+def test_the_runner_is_closed_where_its_examination_is_interrupted(
+    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    def interrupted(_: np.ndarray) -> np.ndarray:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "timed", interrupted)
+    table = fleet.install(monkeypatch, quick=fleet.Model(speed=fleet.FAST))
+    choice = chosen(package, WISH, said.append)
+    table.models["quick"].plan = "another plan"
+    table.models["quick"].spoil = interrupted
     with pytest.raises(KeyboardInterrupt):
-        choose(package, WISH, said.append)
+        open_best(package, choice, WISH, said.append)
     assert [runner.closed for runner in table.runners] == [1, 1]
 
 
-def test_a_package_without_golden_tiles_cannot_be_examined(
-    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> None:
-    fleet.install(monkeypatch, one=fleet.Model())
-    members = {name: sha for name, sha in package.contract.members.items() if not name.startswith("golden")}
-    bare = replace(package, contract=replace(package.contract, members=members))
-    with pytest.raises(MissingMember, match=r"golden_input\.npy"):
-        choose(bare, WISH, said.append)
+# For real
 
 
-def test_the_edge_of_the_largest_tile_is_a_multiple_of_the_stride(package: Package) -> None:
-    contract = replace(package.contract, stride_px=16, halo_px=32)
-    assert read_edge_px(contract, 100) == 112 + 64
-    assert read_edge_px(contract, None) == 1024 + 64
-
-
-def test_the_timed_tile_is_real_tissue_of_a_fair_size(package: Package, said: list[str]) -> None:
-    golden = module.read_golden(package)
-    for tile_px, edge in ((None, 512), (64, 76)):
-        order = order_for(package, Candidate("cpu", "fp32"), replace(WISH, tile_px=tile_px), said.append)
-        tile = module.timed_tile(golden, order)
-        assert tile.shape == (1, 1, edge, edge)
-        assert tile.flags.c_contiguous
-        np.testing.assert_array_equal(tile[..., :32, :32], golden.tiles[:1])
-        assert np.unique(tile).size > 100
-
-
-def test_the_chosen_engine_opens_and_segments(
-    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> None:
-    table = fleet.install(monkeypatch, one=fleet.Model(), other=fleet.Model(speed=fleet.FAST))
-    choice = choose(package, WISH, said.append)
-    grey = np.linspace(-2, 2, 256).astype(np.float32)
-    engine = open_engine(package, choice, WISH, grey, Footprint(2, 6, 0), said.append)
-    assert (engine.name, engine.description) == ("other", "fp32 by other 1.0, no device")
-    assert engine.segment(np.zeros((2, 24, 24), np.uint8)).shape == (2, 12, 12)
-    engine.close()
-    assert table.runners[-1].closed == 1
-
-
-def test_opening_returns_the_users_faults_and_raises_ours(
-    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> None:
-    fleet.install(monkeypatch, one=fleet.Model(refuses="no driver"))
-    one = Candidate("one", "fp32")
-    assert isinstance(opened(one, order_for(package, one, WISH, said.append)), EngineError)
-
-    def bug(_: object) -> None:
-        raise ZeroDivisionError
-
-    broken = replace(module.KINDS[0], open=bug)
-    monkeypatch.setattr(module, "kind_of", lambda _: broken)
-    with pytest.raises(ZeroDivisionError):
-        opened(one, order_for(package, one, WISH, said.append))
+def test_the_embedded_package_passes_on_every_engine_of_this_machine(cache: Path, said: list[str]) -> None:
+    assert not cache.exists()
+    demo = open_package(resolve_package("demo"))
+    wish = Wish(workers=1, strict=True)
+    choice = choose(demo, wish, said.append)
+    assert [trial.fault for trial in choice.trials] == [None] * len(choice.trials)
+    held = {str(trial.candidate) for trial in choice.trials}
+    assert "cpu fp32" in held
+    if is_present("openvino"):
+        assert "openvino fp32" in held
+        assert ("openvino bf16" in held) == has_bfloat16()
+    opened, runner = open_best(demo, choice, wish, said.append)
+    runner.close()
+    assert opened == choice
+    assert len(said) == 1
