@@ -3,17 +3,19 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from dmn_export import pipeline
-from dmn_export.certify import Timer, probability, run_torch
+from dmn_export.certify import Answers, Timer, Verdicts, certify, probability, run_torch
 from dmn_export.pipeline import Exported, Wishes, check_wishes, export_run, without_folders
 from dmn_export.precision import to_int8
 from dmn_export.receptive import Reach
@@ -29,6 +31,8 @@ from dmn_runtime.selftest import run_test_tile
 from dmn_train.real_tiles import real_tiles
 from dmn_train.run import Run, load_run
 
+CORE, HALO = 64, 28
+EDGE = CORE + 2 * HALO
 MOST = ("fp32", "fp16", "int8", "int8-trt")
 """All precisions but bf16, which not every processor has."""
 
@@ -36,14 +40,14 @@ MOST = ("fp32", "fp16", "int8", "int8-trt")
 @pytest.fixture(scope="module", autouse=True)
 def small_tiles() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "TILE_PX", 64)
+        patch.setattr(pipeline, "TILE_PX", CORE)
         yield
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare a test the measurement that `package` has made."""
-    monkeypatch.setattr(pipeline, "measure_reach", lambda *_: Reach(4, 28, 26))
+    monkeypatch.setattr(pipeline, "measure_reach", lambda *_: Reach(4, HALO, 26))
 
 
 def speeds(of: Mapping[str, float]) -> Timer:
@@ -134,7 +138,7 @@ def test_the_contract_holds_what_was_measured_and_what_the_run_knows(package: Pa
     assert [one.engine for one in certificates] == ["cpu", "openvino"]
     for certificate in certificates:
         assert certificate.passed
-        assert certificate.tiles == 12
+        assert certificate.tiles == 8
         assert 0.0 <= certificate.max_dp <= 1e-4
         assert (certificate.voxels_per_s, certificate.speedup) == (1e6, None)
     assert [one.speedup for one in contract.precisions["int8"].certificates] == [2.0, 2.0]
@@ -170,17 +174,18 @@ def test_golden_tiles_are_those_that_were_examined_and_the_trained_networks_answ
     package: Package, run: Run
 ) -> None:
     golden = read_golden(package)
-    tiles = real_tiles(run, 12, 16, 64).golden
+    tiles = real_tiles(run, 8, 16, EDGE).golden
     half_step = package.contract.normalisation.clip / 255
     np.testing.assert_allclose(golden.tiles, np.clip(tiles, -2, 2), atol=half_step + 1e-6)
-    answer = probability(run_torch(run.network(), golden.tiles))
+    answer = probability(run_torch(run.network(), golden.tiles))[..., HALO:-HALO, HALO:-HALO]
+    assert array(package, "golden_output.npy").shape == answer.shape == (8, 1, CORE, CORE)
     np.testing.assert_allclose(golden.probability, answer, atol=0.5 / 65535 + 1e-6)
 
 
 def test_8_bit_networks_are_made_from_calibration_tiles_alone(
     package: Package, run: Run, made_from: list[np.ndarray]
 ) -> None:
-    calibration = real_tiles(run, 12, 16, 64).calibration
+    calibration = real_tiles(run, 8, 16, EDGE).calibration
     assert made_from
     for tiles in made_from:
         np.testing.assert_array_equal(tiles, calibration)
@@ -191,6 +196,17 @@ def test_8_bit_networks_are_made_from_calibration_tiles_alone(
 def test_the_runtime_runs_what_was_exported(package: Package, tmp_path: Path) -> None:
     choice = choose(package, RunWish(engine="cpu", precision="int8"), lambda _: None)
     assert str(choice.candidate) == "cpu int8"
+
+
+def test_every_engine_passes_on_the_golden_tiles_of_the_file(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmn_runtime.engines.trial.ROUND_S", 0.0)
+    said: list[str] = []
+    choice = choose(open_package(package.path), RunWish(strict=True), said.append)
+    assert {"cpu fp32", "openvino fp32"} <= {str(trial.candidate) for trial in choice.trials}
+    assert [trial.fault for trial in choice.trials] == [None] * len(choice.trials)
+    assert not [sentence for sentence in said if sentence.startswith("warning")]
 
 
 def test_provenance_tells_run_and_libraries_but_no_folder(package: Package, run_folder: Path) -> None:
@@ -208,8 +224,11 @@ def test_provenance_tells_run_and_libraries_but_no_folder(package: Package, run_
     assert str(run_folder.parent) not in json.dumps(provenance)
 
 
-def test_the_test_tensors_are_a_tile_of_the_source_and_its_probability(package: Package) -> None:
+def test_the_test_tensors_are_the_core_with_the_most_foreground_and_its_probability(package: Package) -> None:
     image, output = array(package, "test_input.npy"), array(package, "test_output.npy")
+    best = np.argmax(read_golden(package).probability.sum(axis=(1, 2, 3)))
+    core = array(package, "golden_input.npy")[best, :, HALO:-HALO, HALO:-HALO]
+    np.testing.assert_array_equal(image[0], core)
     assert (image.shape, image.dtype) == ((1, 3, 64, 64), np.uint8)
     assert (output.shape, output.dtype) == ((1, 1, 64, 64), np.float32)
     assert 0.0 <= output.min() < output.max() <= 1.0
@@ -246,7 +265,7 @@ def test_8_bits_that_are_not_fast_here_are_left_out_and_said(
     assert list(exported.package.contract.precisions) == ["fp32", "fp16", "int8-trt"]
     assert "weights-int8.onnx" not in exported.package.contract.members
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.zip"]
-    assert "examining fp32, fp16, int8, int8-trt on 12 tiles" in said
+    assert "examining fp32, fp16, int8, int8-trt on 8 tiles" in said
 
 
 @pytest.mark.usefixtures("measured", "lax_int8")
@@ -273,8 +292,9 @@ def test_a_precision_out_of_tolerance_is_left_out_and_its_worst_tile_shown(
     (sentence,) = exported.refused
     picture = tmp_path / "tiny.worst-fp16-cpu.png"
     assert sentence.startswith("fp16 by cpu differs from the trained network by ")
-    assert sentence.endswith(f" of 12 ({picture} shows it)")
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert sentence.endswith(f" of 8 ({picture} shows it)")
+    with Image.open(picture) as panels:
+        assert panels.size == (4 * CORE + 3 * 4, CORE)  # without the halo, which is not compared
     assert list(exported.package.contract.precisions) == ["fp32"]
 
 
@@ -285,7 +305,7 @@ def test_a_network_out_of_tolerance_writes_no_package(
     spare_the_networks(package, monkeypatch)
     monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(0.0, 0.0))
     with pytest.raises(
-        CertificateError, match=r"fp32 by cpu .* of 12 .*no package was written; export with another version"
+        CertificateError, match=r"fp32 by cpu .* of 8 .*no package was written; export with another version"
     ):
         export_run(run, tmp_path / "tiny.zip", Wishes(precisions=FP32), timer=FAST)
     assert {p.suffix for p in tmp_path.iterdir()} == {".png"}
@@ -360,7 +380,7 @@ def test_the_command_hears_wishes_and_prints_a_summary_and_the_next_step(
     assert main(["export", str(run_folder), "-o", str(output), *WISHES]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert "examining fp32 on 8 tiles\n" in err
+    assert "examining fp32 on 4 and 4 tiles\n" in err
     package = open_package(output)
     assert (package.contract.name, package.contract.description) == ("Mito", "Finds them.")
     assert package.contract.threshold == 0.4
@@ -371,7 +391,7 @@ def test_the_command_hears_wishes_and_prints_a_summary_and_the_next_step(
     assert lines[0].endswith(f"sha256 {package.sha256[:12]}")
     assert lines[1:3] == ["  measured: stride 4 px, halo 28 px", "  slices in: 3, threshold 0.4"]
     assert lines[3].startswith("  fp32     onnxruntime ")
-    assert ", 8 tiles: max |dp| " in lines[3]
+    assert ", 4 tiles: max |dp| " in lines[3]
     assert "(0.0001 allowed)" in lines[3]
     assert lines[3].endswith(", 1.00 Mvoxel/s")
     assert lines[4].startswith("  fp32     openvino ")
@@ -387,18 +407,84 @@ def test_with_phantoms_no_voxel_of_the_training_data_is_in_the_package(
     package = export_run(run, tmp_path / "tiny.zip", wishes, timer=FAST).package
     grey = array(package, "golden_input.npy")
     golden = read_golden(package)
-    assert grey.shape == (4, 3, 64, 64)
-    real = grey_from_tiles(real_tiles(run, 4, 16, 64).golden, run.normalisation)
+    assert grey.shape == (4, 3, EDGE, EDGE)
+    real = grey_from_tiles(real_tiles(run, 4, 16, EDGE).golden, run.normalisation)
     assert {tile.tobytes() for tile in grey}.isdisjoint(tile.tobytes() for tile in real)
     # The same made-up tissue, but for how it was normalised: one monotone map for each image.
     for index, tile in enumerate(grey):
-        image = phantom_image(3, 64, 5.0, index)[0]
+        image = phantom_image(3, EDGE, 5.0, index)[0]
         assert np.corrcoef(image.ravel(), tile.ravel())[0, 1] > 0.95
-    answer = probability(run_torch(run.network(), golden.tiles))
+    answer = probability(run_torch(run.network(), golden.tiles))[..., HALO:-HALO, HALO:-HALO]
     np.testing.assert_allclose(golden.probability, answer, atol=0.5 / 65535 + 1e-6)
-    assert array(package, "test_input.npy").tobytes() in {tile.tobytes() for tile in grey}
-    (cpu, _) = package.contract.precisions["fp32"].certificates
-    assert cpu.tiles == 8  # on real tiles as well, which stay here
+    cores = {tile[:, HALO:-HALO, HALO:-HALO].tobytes() for tile in grey}
+    assert array(package, "test_input.npy").tobytes() in cores
+
+
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize(("test_input", "sizes"), [("phantom", [8, 8]), ("source", [8])])
+def test_made_up_and_real_tiles_are_judged_apart(
+    package: Package,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    test_input: Literal["source", "phantom"],
+    sizes: list[int],
+) -> None:
+    spare_the_networks(package, monkeypatch)
+    judged: list[Sequence[Answers]] = []
+
+    def watched(networks: Mapping[str, bytes], golden: Sequence[Answers], *rest: Any) -> Verdicts:
+        judged.append(golden)
+        return certify(networks, golden, *rest)
+
+    monkeypatch.setattr(pipeline, "certify", watched)
+    wishes = Wishes(precisions=FP32, test_input=test_input)
+    made = export_run(run, tmp_path / "tiny.zip", wishes, timer=FAST).package
+    (sets,) = judged
+    assert [len(one.tiles) for one in sets] == sizes
+    assert {one.halo_px for one in sets} == {HALO}
+    np.testing.assert_array_equal(read_golden(made).tiles, sets[0].tiles)  # the first set travels
+    real = grey_from_tiles(real_tiles(run, 8, 16, EDGE).golden, run.normalisation)
+    np.testing.assert_array_equal(grey_from_tiles(sets[-1].tiles, run.normalisation), real)
+    assert package.contract.precisions["fp32"].certificates[0].tiles == 8  # never the sum of both sets
+
+
+def broken(*_: object) -> bytes:
+    raise RuntimeError("no such\n operator")
+
+
+@pytest.mark.usefixtures("measured", "lax_int8")
+def test_a_precision_that_cannot_be_made_costs_no_other(
+    package: Package, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare_the_networks(package, monkeypatch)
+    monkeypatch.setattr(pipeline, "to_fp16", broken)
+    monkeypatch.setattr(pipeline, "to_int8", broken)
+    exported = export_run(run, tmp_path / "tiny.zip", Wishes(precisions=MOST), timer=FAST)
+    assert exported.refused == tuple(
+        f"{name} by cpu cannot be made (RuntimeError: no such operator)" for name in ("fp16", "int8")
+    )
+    assert list(exported.package.contract.precisions) == ["fp32", "int8-trt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.zip"]
+    strict = Wishes(precisions=MOST, strict=True)
+    with pytest.raises(CertificateError, match=r"^fp16 by cpu cannot be made .*: no package was written; "):
+        export_run(run, tmp_path / "strict.zip", strict, timer=FAST)
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.zip"]
+
+
+@pytest.mark.usefixtures("measured")
+def test_pictures_stand_where_they_are_asked_for(
+    package: Package, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare_the_networks(package, monkeypatch)
+    monkeypatch.setitem(TOLERANCES, "fp16", Tolerance(0.0, 0.0))
+    (tmp_path / "temporary").mkdir()
+    output, pictures = tmp_path / "temporary" / "pc.zip", tmp_path / "pc"
+    wishes = Wishes(precisions=("fp32", "fp16"))
+    (sentence,) = export_run(run, output, wishes, timer=FAST, pictures=pictures).refused
+    assert sentence.endswith(f" ({tmp_path / 'pc.worst-fp16-cpu.png'} shows it)")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pc.worst-fp16-cpu.png", "temporary"]
+    assert [p.name for p in (tmp_path / "temporary").iterdir()] == ["pc.zip"]
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """From a run to an air-gapped folder: export, engines for the named GPUs, everything that a PC needs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,7 +37,7 @@ def export_air_gapped(run: Run, folder: Path, wishes: Wishes, air_gap: AirGapWis
         exported = export_run(run, package, wishes, say, pictures=folder)
         complete = _with_engines(exported.package, air_gap, Path(temporary), say)
         write_folder(complete.path, folder, plan, say)
-    return Exported(complete, exported.refused)
+    return Exported(replace(complete, path=folder / complete.path.name), exported.refused)
 
 
 def _with_engines(package: Package, air_gap: AirGapWishes, temporary: Path, say: Say) -> Package:

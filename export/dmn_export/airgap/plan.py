@@ -6,7 +6,7 @@ from pathlib import Path
 from dmn_export.airgap.here import OWN_NAME, Here
 from dmn_export.airgap.target import PLATFORM_TAGS, Target, check_target
 from dmn_runtime.errors import MissingExtra, UsageError
-from dmn_runtime.trt.targets import parse_targets
+from dmn_runtime.trt.targets import PLATFORMS, parse_targets
 
 OWN_WHEEL = "{dmn-em wheel}"
 """Stands in a command for the path of DMN's own wheel, whose name is known once it was built."""
@@ -103,16 +103,13 @@ def plan_folder(wishes: AirGapWishes) -> FolderPlan:
     """Decide every step of the folder.
 
     Raises:
-        UsageError: a platform or Python that there is none of, no GPU where GPUs are asked for, or a wheel
-            that is none of DMN.
+        UsageError: a platform or Python that there is none of, a platform where GPUs are asked for, or a
+            wheel that is none of DMN.
         EngineError: a GPU family that there is none of.
         MissingExtra: GPU engines are asked for, and the library that builds them is not installed.
     """
     targets = _targets(wishes)
-    if wishes.gpu_families and not parse_targets(",".join(wishes.gpu_families)).compute_capabilities:
-        raise UsageError(
-            f"--for {','.join(wishes.gpu_families)} names no GPU: add rtx20, a100, rtx30, rtx40 or rtx50"
-        )
+    _check_families(wishes.gpu_families)
     extras = _extras(wishes)
     pins = _pins(extras, wishes.here)
     if wishes.own_wheel is not None:
@@ -160,6 +157,18 @@ def _targets(wishes: AirGapWishes) -> tuple[Target, ...]:
         raise UsageError(f"no platform is asked for: ask for {' or '.join(PLATFORM_TAGS)}")
     checked = [check_target(platform, python) for platform in wishes.platforms for python in pythons]
     return tuple(dict.fromkeys(checked))
+
+
+def _check_families(words: tuple[str, ...]) -> None:
+    if words:
+        parse_targets(",".join(words))
+    # Engines are built for every platform of the folder in turn, so that none belongs among the GPUs.
+    named = [word for word in words if word.strip().lower() in PLATFORMS]
+    if named:
+        raise UsageError(
+            f"--for {','.join(words)} names the system {named[0]}, wanted GPUs alone: name systems with "
+            "--platform"
+        )
 
 
 def _extras(wishes: AirGapWishes) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """dmn export: turn a run into a certified package."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -64,8 +63,9 @@ def command(
         ),
     ] = None,
     platform: Annotated[
-        str, typer.Option(metavar="LIST", help="With --air-gapped: systems of the PCs.")
-    ] = "linux,windows",
+        str | None,
+        typer.Option(metavar="LIST", help="With --air-gapped: systems of the PCs [linux,windows]."),
+    ] = None,
     python: Annotated[
         str | None,
         typer.Option(
@@ -91,8 +91,10 @@ def command(
     precisions = PRECISIONS if precision is None else tuple(precision.split(","))
     wishes = Wishes(name, description, threshold, licence, test_input, precisions, strict, overwrite)
     if not air_gapped:
-        if targets is not None or python is not None or own_wheel is not None or dry_run:
-            raise UsageError("--for, --python, --own-wheel and --dry-run belong to --air-gapped: add it")
+        if dry_run or any(word is not None for word in (targets, platform, python, own_wheel)):
+            raise UsageError(
+                "--for, --platform, --python, --own-wheel and --dry-run belong to --air-gapped: add it"
+            )
         exported = export_run(load_run(run), output, wishes, _say)
         typer.echo(_summary(exported.package, exported.refused))
         return
@@ -106,14 +108,15 @@ def command(
 
 
 def _air_gap(
-    platform: str, python: str | None, targets: str | None, own_wheel: Path | None, overwrite: bool
+    platform: str | None, python: str | None, targets: str | None, own_wheel: Path | None, overwrite: bool
 ) -> "AirGapWishes":
     from dmn_export.airgap.here import look_here
     from dmn_export.airgap.plan import AirGapWishes
+    from dmn_export.airgap.target import PLATFORM_TAGS
 
     return AirGapWishes(
         here=look_here(),
-        platforms=tuple(platform.split(",")),
+        platforms=tuple(PLATFORM_TAGS) if platform is None else tuple(platform.split(",")),
         pythons=() if python is None else tuple(python.split(",")),
         gpu_families=() if targets is None else tuple(targets.split(",")),
         own_wheel=own_wheel,
@@ -131,7 +134,7 @@ def _export_air_gapped(
         typer.echo(describe_plan(plan_folder(air_gap), folder, f"{folder.name}.zip"))
         return
     exported = export_air_gapped(run, folder, wishes, air_gap, _say)
-    typer.echo(_summary(replace(exported.package, path=folder / f"{folder.name}.zip"), exported.refused))
+    typer.echo(_summary(exported.package, exported.refused))
     typer.echo(f"{folder}: bring it to the PC whole and follow its README.md")
 
 

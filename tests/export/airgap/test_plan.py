@@ -8,7 +8,7 @@ import pytest
 from dmn_export.airgap.here import Here
 from dmn_export.airgap.plan import AirGapWishes, describe_plan, follow_up, plan_folder
 from dmn_export.airgap.target import Target
-from dmn_runtime.errors import MissingExtra, UsageError
+from dmn_runtime.errors import EngineError, MissingExtra, UsageError
 
 
 def test_the_plain_folder_is_for_both_systems_and_the_running_python(here: Here) -> None:
@@ -58,6 +58,18 @@ def test_gpu_families_bring_the_library_that_built_their_engines(gpu_here: Here)
 def test_gpu_families_without_the_library_are_refused(here: Here) -> None:
     with pytest.raises(MissingExtra, match=r"pip install 'dmn-em\[tensorrt-rtx\]'"):
         plan_folder(AirGapWishes(here, gpu_families=("rtx40",)))
+
+
+@pytest.mark.parametrize("families", [("rtx99",), ("rtx40", "rtx99"), ("",)])
+def test_a_family_that_there_is_none_of_is_refused(gpu_here: Here, families: tuple[str, ...]) -> None:
+    with pytest.raises(EngineError, match=f"'{families[-1]}' is no target: --for takes rtx20, a100, rtx30"):
+        plan_folder(AirGapWishes(gpu_here, gpu_families=families))
+
+
+@pytest.mark.parametrize("families", [("linux",), ("rtx40", "windows"), (" Windows ", "rtx40")])
+def test_a_system_among_the_gpus_is_refused(gpu_here: Here, families: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"names the system .*, wanted GPUs alone: .* --platform"):
+        plan_folder(AirGapWishes(gpu_here, gpu_families=families))
 
 
 def test_dmn_from_an_index_comes_from_there_again(gpu_here: Here) -> None:
