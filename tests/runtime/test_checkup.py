@@ -121,6 +121,7 @@ def test_two_builds_of_onnxruntime_are_found(monkeypatch):
         return checkup._check_two_onnxruntimes()
 
     assert installed("onnxruntime") == []
+    assert installed("onnxruntime", None) == []  # half removed: a folder without its name
     assert installed("onnxruntime-gpu") == []
     [found] = installed("onnxruntime", "ONNXRuntime-GPU")
     assert (found.name, found.state) == ("onnxruntime", "slow")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from dmn_runtime.contract import Precision
+from dmn_runtime.contract import PackagedPlan, Precision
 from dmn_runtime.inspection import (
     VolumeFacts,
     next_command,
@@ -16,6 +16,7 @@ from dmn_runtime.inspection import (
 from dmn_runtime.package import open_package
 from dmn_runtime.volume.open import open_volume
 
+SHAPES = ((1, 1, 64, 64), (8, 1, 64, 64), (8, 1, 64, 64))
 FACTS = VolumeFacts(
     path="my stack.tif",
     format="TIFF",
@@ -96,6 +97,28 @@ def test_every_certificate_of_a_package_is_told_with_its_speed(tested_package, c
     assert "on 2 tiles; 2.00 Mvoxel/s on Some CPU" in text
     assert "int8 by openvino: max |dp|" in text
     assert "; 6.00 Mvoxel/s, 3.0 times fp32 on Some CPU" in text
+
+
+def test_engines_that_travel_in_the_package_are_told(tested_package):
+    package = open_package(tested_package())
+    assert "machine code" not in package_text(package, "tested.zip")
+    plans = tuple(
+        PackagedPlan(
+            f"plans/{precision}.plan", precision, "tensorrt_rtx", "1.7.1.116", targets, platform, *SHAPES
+        )
+        for precision, targets, platform in [
+            ("fp16", ("SM86", "SM89"), "linux_x86_64"),
+            ("fp32", ("SM120",), "windows_x86_64"),
+        ]
+    )
+    told = dataclasses.replace(package, contract=dataclasses.replace(package.contract, plans=plans))
+    lines = [line for line in package_text(told, "tested.zip").splitlines() if "machine code" in line]
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        "tensorrt_rtx 1.7.1.116, fp16, for SM86, SM89 on linux_x86_64: machine code, trusted because the "
+        "package is",
+        "tensorrt_rtx 1.7.1.116, fp32, for SM120 on windows_x86_64: machine code, trusted because the "
+        "package is",
+    ]
 
 
 @pytest.mark.parametrize("provenance", [{}, {"run": None}, {"run": "by its method"}, {"run": {}}])

@@ -67,7 +67,7 @@ def examined(
         failures = _still_failing(package, missing, wish, say) if len(missing) < len(wanted) else None
         if failures is not None:
             known |= failures
-            return tuple(_with_fault(known[one], faults) for one in wanted)
+            return tuple(with_fault(known[one], faults) for one in wanted)
     say("examining engines, once for this package on this machine: " + ", ".join(str(one) for one in wanted))
     trials = _trials(wanted, [order_for(package, one, wish, say) for one in wanted], read_golden(package))
     kept = recall(state)
@@ -76,7 +76,7 @@ def examined(
     )
     if why is not None:
         say(f"warning: the finding is not kept and will be made again: {why}")
-    return tuple(_with_fault(trial, faults) for trial in trials)
+    return tuple(with_fault(trial, faults) for trial in trials)
 
 
 def raced(trials: Sequence[Trial]) -> bool:
@@ -111,7 +111,7 @@ def _still_failing(
     return failures
 
 
-def _with_fault(trial: Trial, faults: Mapping[Candidate, str]) -> Trial:
+def with_fault(trial: Trial, faults: Mapping[Candidate, str]) -> Trial:
     """Return a trial with what the owner's volume has shown of its candidate."""
     fault = faults.get(trial.candidate)
     return trial if trial.fault is not None or fault is None else replace(trial, fault=fault)

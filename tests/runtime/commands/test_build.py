@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dmn_runtime import extras
+from dmn_runtime import extras, machine
 from dmn_runtime.cli import main
 from dmn_runtime.engines import tensorrt
 from dmn_runtime.package import open_package
@@ -16,6 +16,7 @@ from dmn_runtime.trt import package_build
 from dmn_runtime.trt.package_build import Request
 
 Package = Callable[..., Path]
+ONLY_FOR = "-o, --batch and --dynamic are for engines for other GPUs: say which with --for"
 
 
 @pytest.fixture(autouse=True)
@@ -78,35 +79,38 @@ def test_every_option_reaches_the_build(
 
     monkeypatch.setattr(package_build, "build_here", here)
     monkeypatch.setattr(package_build, "build_for_others", others)
+    monkeypatch.setattr(machine, "logical_cores", lambda: 5)
     package = small_package()
-    plain = Request(open_package(package), "tensorrt")
+    plain = Request(open_package(package), "tensorrt", workers=5)
     assert build(capsys, package, "--engine", "tensorrt") == (0, "one line\nanother\n", "")
-    more = ("--precision", "fp16,fp32", "--tile", 512, "--batch", 4, "--workers", 3, "--dynamic")
+    more = ("--precision", "fp16,fp32", "--tile", 512, "--workers", 3)
     assert build(capsys, package, "--engine", "tensorrt", *more)[0] == 0
-    full = replace(plain, precisions=("fp16", "fp32"), tile_px=512, batch=4, workers=3, dynamic=True)
-    target = ("--for", "rtx30", "-o", tmp_path / "a.zip", "--overwrite")
-    assert build(capsys, package, "--engine", "tensorrt", *target)[0] == 0
-    assert asked == [(plain,), (full,), (plain, "rtx30", tmp_path / "a.zip", True)]
+    full = replace(plain, precisions=("fp16", "fp32"), tile_px=512, workers=3)
+    target = ("--for", "rtx30", "-o", tmp_path / "a.zip")
+    assert build(capsys, package, "--engine", "tensorrt", *target, "--overwrite")[0] == 0
+    assert build(capsys, package, "--engine", "tensorrt", *target, *more, "--batch", 4, "--dynamic")[0] == 0
+    assert asked == [
+        (plain,),
+        (full,),
+        (plain, "rtx30", tmp_path / "a.zip", True),
+        (replace(full, batch=4, dynamic=True), "rtx30", tmp_path / "a.zip", False),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("installed", "word"),
-    [
-        (("tensorrt", "tensorrt_rtx"), "tensorrt_rtx"),
-        (("tensorrt",), "tensorrt"),
-        (("tensorrt_rtx",), "tensorrt_rtx"),
-    ],
+    "installed", [("tensorrt_rtx", "tensorrt"), ("tensorrt",), ("tensorrt_rtx",)], ids="-".join
 )
-def test_the_library_that_is_installed_builds(
+def test_every_library_that_is_installed_builds(
     small_package: Package,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     installed: tuple[str, ...],
-    word: str,
 ) -> None:
     monkeypatch.setattr(extras, "is_present", lambda name: name in installed)
     monkeypatch.setattr(package_build, "build_here", lambda request, _: [request.engine])
-    assert build(capsys, small_package()) == (0, f"{word}\n", "")
+    assert build(capsys, small_package()) == (0, "".join(f"{word}\n" for word in installed), "")
+    monkeypatch.setattr(package_build, "build_for_others", lambda request, *_, overwrite: [request.engine])
+    assert build(capsys, small_package(), "--for", "rtx30", "-o", "a.zip") == (0, f"{installed[0]}\n", "")
 
 
 def test_without_tensorrt_the_sentence_is_the_command(
@@ -131,7 +135,9 @@ def test_without_a_gpu_the_way_on_is_said(small_package: Package, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("-o", "a.zip"), "-o names a package with engines for other GPUs: say which with --for"),
+        (("-o", "a.zip"), ONLY_FOR),
+        (("--batch", 4), ONLY_FOR),
+        (("--dynamic",), ONLY_FOR),
         (("--for", "rtx30"), "--for builds into a copy of the package: name it with -o NAME.zip"),
         (("--for", "rtx30", "-o", "a.plan"), "a.plan does not end in .zip"),
         (("--for", "windows", "-o", "a.zip"), "--for windows names no GPU"),

@@ -22,7 +22,11 @@ import zarr
 from dmn_runtime.cli import main
 from dmn_runtime.commands.infer import parse_spacing, parse_triple
 from dmn_runtime.engines import choose, trial
+from dmn_runtime.engines.examination import Wish
 from dmn_runtime.errors import UsageError
+from dmn_runtime.inference import _as_begun
+from dmn_runtime.setup import ENGINE_KEY
+from dmn_runtime.sink.ledger import Ledger, LedgerHeader
 
 Package = Callable[..., Path]
 
@@ -568,3 +572,128 @@ def test_where_every_engine_fails_nothing_is_segmented(
     assert "warning: cpu fp32 is not used: it does not segment" in err
     assert "no engine on this machine gives the segmentation of" in err.splitlines()[-1]
     assert [p.name for p in tmp_path.iterdir()] == ["stack.tif"]
+
+
+@pytest.fixture
+def unexamined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no engine be examined."""
+    from dmn_runtime import inference
+
+    monkeypatch.setattr(inference, "choose", lambda *_: pytest.fail("engines were examined"))
+
+
+@pytest.mark.usefixtures("unexamined")
+def test_what_can_be_refused_is_refused_before_engines_are_examined(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package, output = small_package(), tmp_path / "seg.tif"
+    flat, plain, foreign = (tmp_path / name for name in ("flat.tif", "plain.tif", "foreign.tif"))
+    tifffile.imwrite(flat, np.full((2, 40, 40), 7, np.uint8), photometric="minisblack")
+    tifffile.imwrite(plain, tifffile.imread(stack), photometric="minisblack")
+    foreign.write_text("of somebody else")
+    (tmp_path / "begun.tif.partial").mkdir()
+    for words, sentence in [
+        ([stack, "-o", foreign], "exists already"),
+        ([stack, "-o", foreign, "--overwrite", "--resume"], "choose one"),
+        ([stack, "-o", tmp_path / "begun.tif"], "--resume"),
+        ([stack, "-o", tmp_path / "nowhere" / "seg.tif"], "does not exist"),
+        ([stack, "-o", output, "--threshold", 1.5], "between 0 and 1"),
+        ([stack, "-o", output, "--workers", 0], "at least 1"),
+        ([stack, "-o", output, "--tile", -4], "at least 1"),
+        ([stack, "-o", output, "--block", "0,8,8"], "at least 1"),
+        ([flat, "-o", output], "is constant"),
+        ([tmp_path / "no.tif", "-o", output], "no.tif"),
+    ]:
+        assert sentence in refused(capsys, package, *words)
+    assert "--voxel-nm" in refused(capsys, small_package(working_nm=10.0), plain, "-o", output)
+    assert foreign.read_text() == "of somebody else"
+
+
+def two_precisions(small_package: Package, tmp_path: Path) -> Path:
+    """Return a package in which int8 passes, at another threshold."""
+    return with_int8(small_package(), tmp_path / "two.zip", bias=0.5131)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_another_precision_than_the_finished_output_has_is_refused_by_name(
+    small_package: Package, stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [two_precisions(small_package, tmp_path), stack, "-o", tmp_path / "seg.tif"]
+    assert infer(*words, "--precision", "int8", "--threshold", 0.5) == 0
+    before = files(tmp_path)
+    capsys.readouterr()
+    said = refused(capsys, *words, "--precision", "fp32", "--threshold", 0.5, "--resume")
+    assert "is finished, but with another precision: choose another output" in said
+    assert infer(*words, "--threshold", 0.5, "--resume") == 0  # that of the report
+    assert "is complete already" in capsys.readouterr().err
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "wanted"),
+    [
+        ("auto", "auto", ("openvino", "int8")),
+        ("cpu", "auto", ("cpu", "int8")),
+        ("auto", "fp32", ("openvino", "fp32")),
+        ("cpu", "fp32", ("cpu", "fp32")),
+    ],
+)
+def test_engine_and_precision_are_each_taken_from_the_ledger(
+    tmp_path: Path, engine: str, precision: str, wanted: tuple[str, str]
+) -> None:
+    output = tmp_path / "seg.tif"
+    begun = {ENGINE_KEY: {"engine": "openvino", "precision": "int8"}}
+    Ledger.create(output, LedgerHeader("in", "package", {}, "1", begun)).close()
+    found = _as_begun(Wish(engine, precision, 2, 64, True), output)
+    assert found == Wish(*wanted, 2, 64, True)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [3, None, [], "x", {}, {"ENGINE": 3}, {"ENGINE": {}}, {"ENGINE": {"engine": 3, "precision": ["x"]}}],
+    ids=str,
+)
+def test_a_ledger_with_a_senseless_extra_leaves_the_wish(tmp_path: Path, extra: object) -> None:
+    output = tmp_path / "seg.tif"
+    Ledger.create(output, LedgerHeader("in", "package", {}, "1")).close()
+    path = tmp_path / "seg.tif.ledger.jsonl"
+    text = json.dumps(json.loads(path.read_text()) | {"extra": extra}).replace("ENGINE", ENGINE_KEY)
+    path.write_text(text + "\n")
+    assert _as_begun(Wish("auto", "auto", 2), output) == Wish("auto", "auto", 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("extra", [3, [], {"engine": 3}], ids=str)
+def test_a_ledger_with_a_senseless_extra_is_one_sentence(
+    small_package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: object
+) -> None:
+    package, stack, output = small_package(), tmp_path / "stack.tif", tmp_path / "seg.ome.zarr"
+    write_stack(stack, (12, 256, 256), seed=2)
+    process = start(package, stack, output)
+    process.kill()
+    process.communicate()
+    path = output.with_name("seg.ome.zarr.ledger.jsonl")
+    head, _, rest = path.read_text().partition("\n")
+    path.write_text(json.dumps(json.loads(head) | {"extra": extra}) + "\n" + rest)
+    refused(capsys, package, stack, "-o", output, "--block", "1,64,64", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("report", "precision"),
+    [
+        ('{"precision": "int8"}', "int8"),
+        ('{"precision": 8}', "auto"),
+        ("{}", "auto"),
+        ("[]", "auto"),
+        ("3", "auto"),
+        ("{", "auto"),
+        (None, "auto"),
+    ],
+)
+def test_the_precision_of_a_finished_output_is_that_of_its_report(
+    tmp_path: Path, report: str | None, precision: str
+) -> None:
+    if report is not None:
+        (tmp_path / "seg.report.json").write_text(report)
+    assert _as_begun(Wish("auto", "auto", 2), tmp_path / "seg.tif") == Wish("auto", precision, 2)
+    assert _as_begun(Wish("auto", "fp32", 2), tmp_path / "seg.tif") == Wish("auto", "fp32", 2)

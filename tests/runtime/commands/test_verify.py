@@ -194,6 +194,30 @@ def test_a_fault_on_the_owners_volume_is_remembered(
     assert warning.startswith("warning: quick fp32 is not used: on your volume it does not segment")
 
 
+def test_a_fault_on_the_owners_volume_holds_until_the_volume_passes(
+    package: Path,
+    stack: Path,
+    fleet: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quick = fleet.Model(spoil=late(fleet), speed=fleet.FAST)
+    fleet.install(monkeypatch, quick=quick, cpu=fleet.Model())
+    assert verify(capsys, package, stack, "--workers", 2)[0] == 0
+    quick.spoil = lambda logits: logits
+    _, out, _ = verify(capsys, package, "--workers", 2)  # golden tiles alone
+    assert "FAILED: on your volume it does not segment" in rows(out)["quick fp32"]
+    assert out.endswith("\nverdict: dmn infer runs cpu fp32; FAILED: quick fp32\n")
+    assert verify(capsys, package, "--workers", 2, "--strict")[0] == 2
+    for wish in (Wish(workers=2), Wish(workers=1), Wish(workers=2, tile_px=64)):
+        assert choose(open_package(package), wish, print).candidate.engine == "cpu"
+    assert verify(capsys, package, stack, "--workers", 2)[1].endswith(
+        "\nverdict: dmn infer runs quick fp32; every engine here gives the same segmentation\n"
+    )
+    for wish in (Wish(workers=2), Wish(workers=1), Wish(workers=2, tile_px=64)):
+        assert choose(open_package(package), wish, print).candidate.engine == "quick"
+
+
 def test_a_fault_on_the_golden_tiles_is_the_one_that_is_told(
     package: Path,
     stack: Path,

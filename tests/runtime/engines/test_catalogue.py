@@ -4,8 +4,8 @@ import onnxruntime
 import pytest
 
 from dmn_runtime.certificate.tolerance import TOLERANCES
-from dmn_runtime.engines import catalogue
-from dmn_runtime.engines.catalogue import KINDS, WORDS, kind_of
+from dmn_runtime.engines import catalogue, openvino
+from dmn_runtime.engines.catalogue import KINDS, WORDS, absences_here, kind_of, kinds_here
 from dmn_runtime.gpu.inquiry import Gpu
 
 GPU = Gpu("NVIDIA RTX A4000", "GPU-1", "581.15", "8.6", None)
@@ -44,3 +44,39 @@ def test_the_build_of_onnxruntime_for_cpus_has_no_cuda(monkeypatch: pytest.Monke
     said = kind_of("cuda").absence()
     assert said is not None
     assert said.endswith("pip uninstall onnxruntime, then pip install onnxruntime-gpu")
+
+
+@pytest.mark.parametrize("word", ["tensorrt", "tensorrt_rtx"])
+def test_tensorrt_needs_the_libraries_of_the_gpu(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "is_present", lambda name: name != "cuda.core")
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: (GPU,))
+    assert kind_of(word).absence() == "cuda.core is not installed: pip install 'dmn-em[gpu]'"
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bf16_is_of_processors_that_have_it(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "is_present", lambda _: True)
+    monkeypatch.setattr(openvino, "has_bfloat16", lambda: has)
+    here = {kind.word: kind.precisions for kind in kinds_here()}
+    assert here["openvino"] == (("int8", "bf16", "fp32") if has else ("int8", "fp32"))
+    assert {word: here[word] for word in WORDS if word != "openvino"} == {
+        kind.word: kind.precisions for kind in KINDS if kind.word != "openvino"
+    }
+
+
+def test_without_openvino_its_processor_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "is_present", lambda _: False)
+    monkeypatch.setattr(openvino, "has_bfloat16", lambda: pytest.fail("OpenVINO was asked"))
+    assert "bf16" not in next(kind for kind in kinds_here() if kind.word == "openvino").precisions
+
+
+def test_every_engine_says_why_it_is_absent_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "is_present", lambda _: False)
+    absences = absences_here()
+    assert tuple(absences) == WORDS
+    assert absences["cpu"] is None
+    assert absences["tensorrt_rtx"] == "tensorrt_rtx is not installed: pip install 'dmn-em[tensorrt-rtx]'"
+
+
+def test_what_computes_on_a_gpu() -> None:
+    assert [kind.word for kind in KINDS if kind.on_gpu] == ["tensorrt", "tensorrt_rtx", "cuda"]

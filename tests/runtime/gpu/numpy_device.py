@@ -77,6 +77,7 @@ class NumpyStream:
 class NumpyDevice:
     description: str = "NumPy, 8.6"
     compute_capability: str = "8.6"
+    uuid: str = "5f1e0c2a-1111-2222-3333-444455556666"
     most_bytes: int = 1 << 28
     memory: dict[int, NumpyMemory] = field(default_factory=dict)
     streams: dict[int, NumpyStream] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from dmn_runtime.engines.tensorrt import engine_key, plan_from_cache, plan_from_
 from dmn_runtime.errors import EngineError, OutputError, UsageError
 from dmn_runtime.gpu.inquiry import Gpu
 from dmn_runtime.package import Package, open_package
+from dmn_runtime.plan import BLOCK_SLICES
 from dmn_runtime.trt import package_build
 from dmn_runtime.trt.build_job import BuildJob
 from dmn_runtime.trt.library import Library
@@ -189,7 +190,7 @@ def test_all_precisions_that_the_library_runs_in_its_order(several: Package) -> 
 
 
 def test_here_each_engine_is_a_line(several: Package, monkeypatch: pytest.MonkeyPatch, rtx: Library) -> None:
-    asked: list[tuple[str, Gpu, bool, int]] = []
+    asked: list[tuple[str, Gpu, int, int]] = []
     answers = iter(
         [
             Obtained(bytes(1_230_000), "cached", "it is there"),
@@ -198,21 +199,21 @@ def test_here_each_engine_is_a_line(several: Package, monkeypatch: pytest.Monkey
         ]
     )
 
-    def from_cache(order: Order, library: Library, gpu: Gpu, *, dynamic: bool, progress: object) -> Obtained:
+    def from_cache(order: Order, library: Library, gpu: Gpu, *, progress: object) -> Obtained:
         assert library.word == rtx.word
         assert callable(progress)
-        asked.append((order.precision, gpu, dynamic, order.edge_px))
+        asked.append((order.precision, gpu, order.edge_px, order.batch))
         return next(answers)
 
     monkeypatch.setattr(package_build, "plan_from_cache", from_cache)
-    monkeypatch.setattr(tensorrt, "visible_gpus", lambda: (GPU, replace(GPU, name="second")))
-    lines = build_here(Request(several, "tensorrt_rtx", tile_px=64, dynamic=True), print)
+    monkeypatch.setattr(package_build, "first_gpu", lambda: GPU)
+    lines = build_here(Request(several, "tensorrt_rtx", tile_px=64), print)
     assert lines == [
         "tensorrt_rtx fp16 for NVIDIA RTX A4000, 8.6: cached, 1.23 MB",
         "tensorrt_rtx int8-trt for NVIDIA RTX A4000, 8.6: rebuilt, 0.01 MB (the driver changed)",
         "tensorrt_rtx fp32 for NVIDIA RTX A4000, 8.6: unkept, 0.02 MB (the cache cannot be written)",
     ]
-    assert asked == [(name, GPU, True, EDGE_PX) for name in ("fp16", "int8-trt", "fp32")]
+    assert asked == [(name, GPU, EDGE_PX, BLOCK_SLICES) for name in ("fp16", "int8-trt", "fp32")]
 
 
 def test_without_a_gpu_the_way_on_is_said(
@@ -247,7 +248,7 @@ def test_the_cache_is_filled_once(package: Package, monkeypatch: pytest.MonkeyPa
     assert (job.compute_capabilities, job.contexts, device) == ((), 2, "GPU-1")
     assert said == ["building the tensorrt_rtx engine in fp32 for NVIDIA RTX A4000"]
     plan_from_cache(order, rtx, replace(GPU, driver_version="590.01"))
-    plan_from_cache(order, rtx, GPU, dynamic=True)
+    plan_from_cache(replace(order, edge_px=EDGE_PX + 2), rtx, GPU)
     assert len(builds) == 3
 
 
