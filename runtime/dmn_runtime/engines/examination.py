@@ -98,16 +98,19 @@ def _raced(trials: Sequence[Trial], kept: Mapping[Candidate, Trial]) -> list[Tri
 def _still_failing(
     package: Package, missing: Sequence[Candidate], wish: Wish, say: Callable[[str], None]
 ) -> dict[Candidate, Trial] | None:
-    """Return trials of candidates that cannot be opened; None if one can, so that all must be examined."""
+    """Return trials of candidates that do not run; None if one does, so that all must be examined."""
     failures: dict[Candidate, Trial] = {}
     golden = read_golden(package) if missing else None
     for one in missing:
         runner = opened(one, order_for(package, one, wish, say))
-        if not isinstance(runner, DmnError):
-            runner.close()
-            return None
         assert golden is not None
-        failures[one] = examine(package.contract, one, runner, golden)
+        try:
+            failures[one] = examine(package.contract, one, runner, golden)
+        finally:
+            if not isinstance(runner, DmnError):
+                runner.close()
+        if failures[one].parity is not None:
+            return None
     return failures
 
 

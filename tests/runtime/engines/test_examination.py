@@ -128,6 +128,22 @@ def test_what_could_not_be_opened_is_tried_again_and_costs_no_new_race(
     assert set(kept(package)) == set(wanted)
 
 
+def test_what_opens_and_does_not_run_costs_no_new_race_either(
+    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    table = fleet.install(monkeypatch, gpu=fleet.Model(spoil=fleet.dying), cpu=fleet.Model())
+    first = examined(package, BOTH, WISH, said.append)
+    table.opened.clear()
+    said.clear()
+    assert examined(package, BOTH, WISH, said.append) == first
+    assert (table.opened, said) == (["gpu fp32"], [])
+    assert (first[0].fault or "").startswith("it does not run (RuntimeError")
+    table.models["gpu"].spoil = lambda logits: logits
+    assert [trial.fault for trial in examined(package, BOTH, WISH, said.append)] == [None, None]
+    assert table.timed == [("gpu fp32", "cpu fp32")]
+    assert all(runner.closed == 1 for runner in table.runners)
+
+
 def test_speeds_of_two_races_are_not_compared(
     package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
