@@ -389,13 +389,16 @@ def test_the_command_hears_wishes_and_prints_a_summary_and_the_next_step(
     assert b"no voxel of the training data" in package.read_member("README.md")
     assert lines[0].startswith(f"{output}: Mito, 0.")
     assert lines[0].endswith(f"sha256 {package.sha256[:12]}")
-    assert lines[1:3] == ["  measured: stride 4 px, halo 28 px", "  slices in: 3, threshold 0.4"]
-    assert lines[3].startswith("  fp32     onnxruntime ")
-    assert ", 4 tiles: max |dp| " in lines[3]
-    assert "(0.0001 allowed)" in lines[3]
-    assert lines[3].endswith(", 1.00 Mvoxel/s")
-    assert lines[4].startswith("  fp32     openvino ")
-    assert lines[5] == f"next: dmn infer {output} STACK.tif -o segmentation.ome.zarr"
+    assert lines[1:3] == [
+        "  measured: stride 4 px, halo 28 px; slices in: 3, threshold 0.4",
+        "  certified on 4 tiles:",
+    ]
+    assert lines[3].split()[:3] == ["precision", "run", "by"]
+    assert [line.split()[:2] for line in lines[4:6]] == [["fp32", "onnxruntime"], ["fp32", "openvino"]]
+    # Each column stands under its word.
+    assert lines[4][lines[3].index("allowed") :].startswith("0.0005 ")
+    assert lines[4][lines[3].index("Mvoxel/s") :].split() == ["1.00", "-"]
+    assert lines[6] == f"next: dmn infer {output} STACK.tif -o segmentation.ome.zarr"
 
 
 @pytest.mark.usefixtures("measured")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from dmn_runtime.contract import Certificate
+from dmn_runtime.contract import Contract
+from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.errors import UsageError
 from dmn_runtime.package import Package
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from dmn_export.airgap.plan import AirGapWishes
     from dmn_export.pipeline import Wishes
     from dmn_train.run import Run
+
+
+_HEADER = ("precision", "run by", "max |dp|", "IoU change", "allowed", "objects", "Mvoxel/s", "x fp32")
 
 
 def command(
@@ -144,16 +148,19 @@ def _say(sentence: str) -> None:
 
 def _summary(package: Package, refused: tuple[str, ...]) -> str:
     contract = package.contract
+    rows = [_HEADER, *_rows(contract)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    tiles = contract.precisions[REFERENCE_PRECISION].certificates[0].tiles
     return "\n".join(
         [
             f"{package.path}: {contract.name}, {package.path.stat().st_size / 1e6:.2f} MB, "
             f"sha256 {package.sha256[:12]}",
-            f"  measured: stride {contract.stride_px} px, halo {contract.halo_px} px",
-            f"  slices in: {contract.in_channels}, threshold {contract.threshold:g}",
+            f"  measured: stride {contract.stride_px} px, halo {contract.halo_px} px; slices in: "
+            f"{contract.in_channels}, threshold {contract.threshold:g}",
+            f"  certified on {tiles} tiles:",
             *(
-                _certificate_line(name, certificate)
-                for name, entry in contract.precisions.items()
-                for certificate in entry.certificates
+                "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                for row in rows
             ),
             *(f"  left out: {sentence}" for sentence in refused),
             f"next: dmn infer {package.path} STACK.tif -o segmentation.ome.zarr",
@@ -161,17 +168,18 @@ def _summary(package: Package, refused: tuple[str, ...]) -> str:
     )
 
 
-def _certificate_line(precision: str, certificate: Certificate) -> str:
-    return (
-        f"  {precision:<9}{certificate.library}, {certificate.tiles} tiles: "
-        f"max |dp| {certificate.max_dp:.1e} ({certificate.tolerance_max_dp:g} allowed), "
-        f"IoU change {certificate.iou_change:.1e} ({certificate.tolerance_iou_change:g} allowed)"
-        + _speed(certificate)
-    )
-
-
-def _speed(certificate: Certificate) -> str:
-    if certificate.voxels_per_s is None:
-        return ""
-    ratio = "" if certificate.speedup is None else f", {certificate.speedup:.1f} times fp32"
-    return f", {certificate.voxels_per_s / 1e6:.2f} Mvoxel/s{ratio}"
+def _rows(contract: Contract) -> list[tuple[str, ...]]:
+    return [
+        (
+            name,
+            one.library,
+            f"{one.max_dp:.1e}",
+            f"{one.iou_change:.4f}",
+            f"{one.tolerance_iou_change:g}",
+            "-" if one.objects is None else f"{one.objects_matched} of {one.objects}",
+            "-" if one.voxels_per_s is None else f"{one.voxels_per_s / 1e6:.2f}",
+            "-" if one.speedup is None else f"{one.speedup:.1f}",
+        )
+        for name, entry in contract.precisions.items()
+        for one in entry.certificates
+    ]
