@@ -8,7 +8,7 @@ from dmn_runtime.certificate.parity import compare, recalibrated
 from dmn_runtime.certificate.tolerance import Tolerance
 from dmn_runtime.engines.candidates import Candidate
 
-MARGIN = 0.6
+MARGIN = 0.8
 """Share of the tolerance that must suffice on the tiles the network was fitted to; others will be worse."""
 
 Quantise = Callable[[bytes, Tiles, tuple[int, int]], bytes]
