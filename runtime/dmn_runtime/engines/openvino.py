@@ -5,7 +5,11 @@ float32 network in bfloat16 where the processor has it, and calls it float32 (se
 differences of probability up to 0.02). That speed is welcome, but under its own name and certificate, bf16.
 """
 
+import ctypes
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -47,6 +51,30 @@ def has_bfloat16() -> bool:
     return "BF16" in capabilities
 
 
+class _SignalStack(ctypes.Structure):
+    """stack_t of signal.h on Linux."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def _signal_stack_kept() -> Iterator[None]:
+    """Put the calling thread's signal stack back as it was.
+
+    Compiling gives the thread another one, and freeing the network puts back what was there before, which may
+    belong to a network that is gone: the next signal, a Ctrl-C, then ends the process (openvino 2026.4.1).
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc, before = ctypes.CDLL(None), _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
+
+
 def _initialise() -> None:
     """Let this thread alone be the first to hand OpenVINO an array.
 
@@ -84,7 +112,8 @@ def open_openvino(network: bytes, precision: str, workers: int) -> OpenVinoRunne
         core = openvino.Core()
         if precision == "bf16" and not has_bfloat16():
             raise EngineError("this CPU has no bfloat16: take another --precision")
-        compiled = core.compile_model(core.read_model(network), "CPU", settings)
+        with _signal_stack_kept():
+            compiled = core.compile_model(core.read_model(network), "CPU", settings)
     except RuntimeError as error:
         words = " ".join(str(error).split())
         raise EngineError(f"openvino {version} cannot load the network: {words}") from error

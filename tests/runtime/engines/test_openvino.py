@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,3 +167,29 @@ def test_without_openvino_the_sentence_is_the_command(monkeypatch: pytest.Monkey
     monkeypatch.setattr(extras, "is_present", lambda name: name != "openvino")
     with pytest.raises(MissingExtra, match=r"pip install 'dmn-em\[openvino\]'$"):
         open_openvino(b"", "fp32", 1)
+
+
+STOPPED_AFTER_TWO = """
+import os, signal, sys
+import numpy as np
+from dmn_runtime.engines.openvino import open_openvino
+
+network = open(sys.argv[1], "rb").read()
+runners = [open_openvino(network, "fp32", 1) for _ in range(2)]
+for runner in runners:
+    runner.run(np.zeros((1, 1, 16, 16), np.float32))
+while runners:
+    del runner, runners[0]  # first in, first out
+    runner = None
+signal.signal(signal.SIGINT, lambda *_: print("stopped in order", flush=True))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are those of Linux")
+def test_a_signal_after_two_networks_is_handled(network: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "network.onnx"
+    path.write_bytes(network)
+    command = [sys.executable, "-c", STOPPED_AFTER_TWO, str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "stopped in order\n"), ended.stderr
