@@ -18,8 +18,8 @@ def command(
         typer.Option(
             "--for",
             metavar="LIST",
-            help="GPUs to build for, comma between: rtx20, a100, rtx30, rtx40, rtx50; and linux or windows, else this system. "
-            "Needs no GPU. This machine's GPU if not given.",
+            help="GPUs to build for, comma between: rtx20, a100, rtx30, rtx40, rtx50; and linux or windows, "
+            "else this system. Needs no GPU. This machine's GPU if not given.",
         ),
     ] = None,
     output: Annotated[
