@@ -174,7 +174,7 @@ def summary(options: Options, report: Report) -> list[str]:
         + _peak(report.peak_rss_bytes),
     ]
     if report.choose_s >= NOTABLE_S:
-        lines.append(f"before that {report.choose_s:.1f} s to examine the engines; next time they are known")
+        lines.append(f"before that {report.choose_s:.1f} s to choose the engine")
     if report.seams is not None:
         lines.append(report.seams.sentence())
     written = (*final_paths(options.output), report_path(options.output), preview_path(options.output))

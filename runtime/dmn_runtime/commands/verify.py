@@ -59,7 +59,7 @@ def command(
     typer.echo(
         json.dumps(_plain(_document(found)), allow_nan=False)
         if as_json
-        else "\n".join(_lines(package, found))
+        else "\n".join(_lines(package, found, narrowed=(engine, precision) != ("auto", "auto")))
     )
     judged = with_stack(found.golden, found.stack)
     if fastest(judged) is None or (strict and any(trial.fault is not None for trial in judged)):
@@ -92,7 +92,7 @@ def _draw(package: Package, wish: Wish, found: Verification, folder: Path) -> No
             _say(f"{path} shows the worst tile of {trial.candidate}")
 
 
-def _lines(word: str, found: Verification) -> list[str]:
+def _lines(word: str, found: Verification, *, narrowed: bool) -> list[str]:
     lines = ["on the package's golden tiles, against the trained network:", *_table(found.golden)]
     if found.stack:
         lines += ["", "on your volume, against cpu fp32:", *_table(found.stack)]
@@ -100,7 +100,10 @@ def _lines(word: str, found: Verification) -> list[str]:
     judged = with_stack(found.golden, found.stack)
     best = fastest(judged)
     faulty = [str(trial.candidate) for trial in judged if trial.fault is not None]
-    if best is None:
+    if narrowed:
+        passed = ", ".join(str(trial.candidate) for trial in judged if trial.fault is None) or "none"
+        lines.append(f"verdict on what was asked for: passed: {passed}" + _failed(faulty))
+    elif best is None:
         lines.append(
             f"verdict: no engine here gives the segmentation of {word}: do not use it on this machine"
         )
@@ -110,7 +113,11 @@ def _lines(word: str, found: Verification) -> list[str]:
 
 
 def _but(faulty: list[str]) -> str:
-    return f"; FAILED: {', '.join(faulty)}" if faulty else "; every engine here gives the same segmentation"
+    return _failed(faulty) or "; every engine here gives the same segmentation"
+
+
+def _failed(faulty: list[str]) -> str:
+    return f"; FAILED: {', '.join(faulty)}" if faulty else ""
 
 
 def _table(trials: tuple[Trial, ...]) -> list[str]:

@@ -362,7 +362,8 @@ def test_words_that_make_no_sense(
 def test_the_real_cpu_engine_on_a_real_package(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = verify(capsys, package, "--engine", "cpu", "--workers", 1)
     assert status == 0
-    assert "verdict: dmn infer runs cpu fp32; every engine here gives the same segmentation\n" in out
+    # Nothing is said of engines that were not examined, nor of what dmn infer would take.
+    assert out.endswith("\nverdict on what was asked for: passed: cpu fp32\n")
 
 
 def test_answers_that_no_engine_gives(
