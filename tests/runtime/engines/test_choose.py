@@ -293,6 +293,8 @@ def test_int8_that_gains_too_little_does_not_run_and_is_no_fault(
     assert str(choice.candidate) == runs
     assert [trial.fault for trial in choice.trials] == [None, None]
     assert len(said) == 1  # that they are examined
+    # What was passed over though it is faster is told apart from what is slower.
+    assert ("too little a gain for its loss" in choice.reason) == (runs == "cpu fp32")
 
 
 def test_int8_that_was_asked_for_alone_runs(
