@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dmn_runtime.clock import Clock, Occupancy
 from dmn_runtime.drift import share_drift
 from dmn_runtime.engines.base import Engine, Runner
 from dmn_runtime.engines.candidates import AUTO
@@ -46,7 +47,7 @@ from dmn_runtime.sink.lock import output_lock
 from dmn_runtime.sink.open import Start, check_folder, open_sink, prepare_output, refuse_output
 from dmn_runtime.sink.paths import OutputKind, output_kind, probability_path
 from dmn_runtime.source import read_working
-from dmn_runtime.stream import Clock, Steps, run_stream, threads_for
+from dmn_runtime.stream import ByTile, Steps, run_stream, threads_for
 from dmn_runtime.tiles import mask_of
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.open import open_volume
@@ -158,6 +159,7 @@ class _Run:
         self.setup = setup
         self.fingerprint = fingerprint
         self.clock = Clock()
+        self.queues = Occupancy()
         self.watch = watch
         self.begin_s = begin_s
         self.chosen_s = chosen_s
@@ -167,7 +169,7 @@ class _Run:
         self.voxels = 0
         candidate, table = setup.choice.candidate, setup.intensity.table(setup.volume.dtype)
         self.engine: Engine = HostEngine(
-            candidate.engine, candidate.precision, runner, table, setup.plan.footprint
+            candidate.engine, candidate.precision, runner, table, setup.plan.footprint, self.clock
         )
         self.seams: SeamCheck | None = None
         self._lock = threading.Lock()
@@ -204,7 +206,8 @@ class _Run:
         self.watch.begin(prod(plan.output_shape) - finished)
         steps = Steps(self._read, lambda block, p: self._write(block, p, sink, ledger), self._advance)
         try:
-            run_stream(plan, todo, self.engine, steps, threads_for(self.setup.workers), self.clock)
+            work = ByTile(self.engine, plan)
+            run_stream(plan, todo, work, steps, threads_for(self.setup.workers), self.queues)
         except BaseException as error:
             if ledger.has_blocks and not isinstance(error, OutputError):  # which says so itself
                 self.watch.say(f"finished blocks of {options.output} are kept: run again with --resume")
@@ -221,6 +224,7 @@ class _Run:
             self.fingerprint,
             self.engine.description,
             busy_s,
+            self.queues.means(),
             perf_counter() - self.begin_s,
             self.chosen_s,
             self.first_tile_s,

@@ -86,6 +86,8 @@ class Report:
         workers: engine threads.
         threshold: probability from which a voxel is foreground.
         busy_s: stage to seconds of work in it, summed over threads; a stage that never ran is left out.
+        queues: mean number of blocks that were read and wait for or are under work ("segment"), and that wait
+            for or are under writing ("write"), from the first block read to the finished output.
         wall_s: from the start of this run to its finished output, without `choose_s`.
         choose_s: spent on choosing the engine, most of it the first time a package is used on a machine.
         first_tile_s: from the start to the first segmented tile; None if this run had none left to do.
@@ -111,6 +113,7 @@ class Report:
     workers: int
     threshold: float
     busy_s: dict[str, float]
+    queues: dict[str, float]
     wall_s: float
     choose_s: float
     first_tile_s: float | None

@@ -43,6 +43,7 @@ class Tally:
     fingerprint: str
     engine: str
     busy_s: dict[str, float]
+    queues: dict[str, float]
     wall_s: float
     choose_s: float
     first_tile_s: float | None
@@ -68,6 +69,7 @@ def make_report(setup: Setup, tally: Tally) -> Report:
         workers=setup.workers,
         threshold=setup.threshold,
         busy_s=tally.busy_s,
+        queues=tally.queues,
         wall_s=tally.wall_s,
         choose_s=tally.choose_s,
         first_tile_s=tally.first_tile_s,

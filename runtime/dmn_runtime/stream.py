@@ -1,8 +1,9 @@
-"""The stream: readers -> tiles -> workers -> blocks -> writers, over bounded memory.
+"""The stream: readers -> portions -> workers -> blocks -> writers, over bounded memory.
 
-    slots   as many blocks as may be in memory at once; a reader takes a slot, a writer gives it back
-    tiles   queue of (job, tile); unbounded, since only blocks with a slot put tiles into it
-    whole   queue of jobs whose tiles are all done
+    slots     as many blocks as may be in memory at once; a reader takes a slot, a writer gives it back
+    portions  queue of (job, tiles), a tile each for a processor and all of a block's for a GPU (`Work`);
+              unbounded, since only blocks with a slot put portions into it
+    whole     queue of jobs whose tiles are all done
 
 Peak memory is a function of the block shape and the number of slots, never of the volume. The first error
 anywhere stops every thread and is raised in the caller's; Ctrl-C lets blocks that are being written finish,
@@ -12,46 +13,20 @@ so that what the ledger says is true.
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmn_runtime.engines.base import Engine
+from dmn_runtime.clock import Occupancy
+from dmn_runtime.engines.base import BlockEngine, Engine
 from dmn_runtime.geometry import Triple
 from dmn_runtime.plan import Block, Plan, Tile
 from dmn_runtime.volume.base import Voxels
 
 _POLL_S = 0.1
 _Item = TypeVar("_Item")
-
-
-class Clock:
-    """Busy seconds by stage, summed over threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._busy_s: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time spent inside to stage `name`."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            spent = perf_counter() - start
-            with self._lock:
-                self._busy_s[name] = self._busy_s.get(name, 0.0) + spent
-
-    @property
-    def busy_s(self) -> dict[str, float]:
-        """Busy seconds of every stage so far."""
-        with self._lock:
-            return dict(self._busy_s)
 
 
 @dataclass(frozen=True)
@@ -74,13 +49,64 @@ def threads_for(workers: int) -> Threads:
 
 @dataclass
 class Job:
-    """A block on its way: filled tile by tile, from several threads, under `lock`."""
+    """A block on its way: filled portion by portion, from several threads, the count under `lock`.
+
+    `patch` is what `Steps.read` gave, `probability` uint8 zyx over the block's core.
+    """
 
     block: Block
     patch: Voxels
     probability: NDArray[np.uint8]
     remaining: int
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Work(Protocol):
+    """What the workers do; called from several threads at once."""
+
+    def portions(self, block: Block) -> tuple[tuple[Tile, ...], ...]:
+        """Cut a block's tiles into what one call of `segment` takes."""
+        ...
+
+    def segment(self, job: Job, tiles: tuple[Tile, ...]) -> None:
+        """Segment `tiles` of a job into its probability."""
+        ...
+
+
+@dataclass(frozen=True)
+class ByTile:
+    """Tile by tile, for engines that segment what they are handed; satisfies `Work`."""
+
+    engine: Engine
+    plan: Plan
+
+    def portions(self, block: Block) -> tuple[tuple[Tile, ...], ...]:
+        """Return every tile alone."""
+        return tuple((tile,) for tile in block.tiles)
+
+    def segment(self, job: Job, tiles: tuple[Tile, ...]) -> None:
+        """Segment tiles one after another."""
+        for tile in tiles:
+            read = tile.read(self.plan.footprint).relative_to(job.block.read.start)
+            inner = self.engine.segment(job.patch[read.slices])
+            core = tile.core.relative_to(tile.inner.start)
+            job.probability[tile.core.relative_to(job.block.core.start).slices] = inner[core.slices]
+
+
+@dataclass(frozen=True)
+class ByBlock:
+    """Whole blocks, for engines that cut the tiles themselves; satisfies `Work`."""
+
+    engine: BlockEngine
+
+    def portions(self, block: Block) -> tuple[tuple[Tile, ...], ...]:
+        """Return all tiles together."""
+        return (block.tiles,)
+
+    def segment(self, job: Job, tiles: tuple[Tile, ...]) -> None:
+        """Segment the whole block."""
+        assert tiles == job.block.tiles
+        self.engine.segment_block(job.block, job.patch, job.probability)
 
 
 @dataclass(frozen=True)
@@ -97,14 +123,23 @@ class Steps:
 
 
 def run_stream(
-    plan: Plan, indices: Sequence[int], engine: Engine, steps: Steps, threads: Threads, clock: Clock
+    plan: Plan, indices: Sequence[int], work: Work, steps: Steps, threads: Threads, queues: Occupancy
 ) -> None:
-    """Stream the blocks `indices` of `plan` through `engine`.
+    """Stream the blocks `indices` of `plan` through `work`.
+
+    Args:
+        plan: of the run.
+        indices: of the blocks that are to be done.
+        work: what the workers do.
+        steps: what comes before and after them.
+        threads: how many of each.
+        queues: hears how many blocks are read and wait for or are under work ("segment"), and how many wait
+            for the writer or are written ("write").
 
     Raises:
         BaseException: the first error of any step, or KeyboardInterrupt; all threads have ended by then.
     """
-    stream = _Stream(plan, iter(indices), engine, steps, threads, clock)
+    stream = _Stream(plan, iter(indices), work, steps, threads, queues)
     running = [threading.Thread(target=stream.guarded, args=(loop,), daemon=True) for loop in stream.loops()]
     try:
         for thread in running:
@@ -139,22 +174,22 @@ class _Stream:
         self,
         plan: Plan,
         indices: Iterator[int],
-        engine: Engine,
+        work: Work,
         steps: Steps,
         threads: Threads,
-        clock: Clock,
+        queues: Occupancy,
     ) -> None:
         self.plan = plan
         self.indices = indices
-        self.engine = engine
+        self.work = work
         self.steps = steps
         self.threads = threads
-        self.clock = clock
+        self.queues = queues
         self.failure: BaseException | None = None
         self.stopped = threading.Event()
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(threads.slots)
-        self._tiles: queue.SimpleQueue[tuple[Job, Tile] | None] = queue.SimpleQueue()
+        self._portions: queue.SimpleQueue[tuple[Job, tuple[Tile, ...]] | None] = queue.SimpleQueue()
         self._whole: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._reading = threads.readers
         self._working = threads.workers
@@ -183,27 +218,30 @@ class _Stream:
     def read_loop(self) -> None:
         """Take slots, read blocks, hand out their tiles."""
         while (block := self._next_block()) is not None:
-            patch = self.steps.read(block)
-            job = Job(block, patch, np.empty(block.core.shape, np.uint8), len(block.tiles))
-            for tile in block.tiles:
-                self._tiles.put((job, tile))
+            patch, portions = self.steps.read(block), self.work.portions(block)
+            job = Job(block, patch, np.empty(block.core.shape, np.uint8), len(portions))
+            self.queues.change("segment", +1)
+            for tiles in portions:
+                self._portions.put((job, tiles))
         with self._lock:
             self._reading -= 1
             last = self._reading == 0
         if last:
             for _ in range(self.threads.workers):
-                self._tiles.put(None)
+                self._portions.put(None)
 
     def work_loop(self) -> None:
         """Segment tiles; pass a block on with its last one."""
-        while (task := self._get(self._tiles)) is not None:
-            job, tile = task
-            _segment(job, tile, self.plan, self.engine, self.clock)
-            self.steps.done(tile.core.size)
+        while (task := self._get(self._portions)) is not None:
+            job, tiles = task
+            self.work.segment(job, tiles)
+            self.steps.done(sum(tile.core.size for tile in tiles))
             with job.lock:
                 job.remaining -= 1
                 whole = job.remaining == 0
             if whole:
+                self.queues.change("segment", -1)
+                self.queues.change("write", +1)
                 self._whole.put(job)
         with self._lock:
             self._working -= 1
@@ -216,6 +254,7 @@ class _Stream:
         """Write whole blocks and give their slots back."""
         while (job := self._get(self._whole)) is not None:
             self.steps.write(job.block, job.probability)
+            self.queues.change("write", -1)
             self._slots.release()
 
     def _next_block(self) -> Block | None:
@@ -233,14 +272,6 @@ class _Stream:
             except queue.Empty:
                 continue
         return None
-
-
-def _segment(job: Job, tile: Tile, plan: Plan, engine: Engine, clock: Clock) -> None:
-    read = tile.read(plan.footprint).relative_to(job.block.read.start)
-    with clock.stage("network"):
-        inner = engine.segment(job.patch[read.slices])
-    core = tile.core.relative_to(tile.inner.start)
-    job.probability[tile.core.relative_to(job.block.core.start).slices] = inner[core.slices]
 
 
 def in_flight_bytes(plan: Plan, itemsize: int, threads: Threads) -> int:

@@ -34,6 +34,7 @@ REPORT = Report(
     workers=2,
     threshold=0.5,
     busy_s={"read": 0.25, "network": 1.5},
+    queues={"segment": 1.5, "write": 0.25},
     choose_s=0.75,
     wall_s=2.0,
     first_tile_s=0.5,

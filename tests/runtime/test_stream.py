@@ -6,10 +6,11 @@ import time
 import numpy as np
 import pytest
 
+from dmn_runtime.clock import Occupancy
 from dmn_runtime.geometry import whole
 from dmn_runtime.plan import Block, Footprint, Plan, make_plan
 from dmn_runtime.source import read_working
-from dmn_runtime.stream import Clock, Steps, Threads, run_stream, threads_for
+from dmn_runtime.stream import ByBlock, ByTile, Steps, Threads, Work, run_stream, threads_for
 
 
 class Doubling:
@@ -25,6 +26,27 @@ class Doubling:
         c, h = self.footprint.context_slices, self.footprint.halo_px
         core = patch[c : patch.shape[0] - c, h : patch.shape[1] - h, h : patch.shape[2] - h]
         return core * 2
+
+    def close(self) -> None: ...
+
+
+class DoublingBlocks:
+    """The same for whole blocks."""
+
+    name = "doubling"
+    description = "a stand-in"
+
+    def __init__(self, footprint: Footprint) -> None:
+        self.footprint = footprint
+        self.calls: list[int] = []
+
+    def segment_block(self, block: Block, patch: np.ndarray, probability: np.ndarray) -> None:
+        self.calls.append(block.index)
+        core = block.core.relative_to(block.read.start)
+        probability[:] = patch[core.slices] * 2
+
+    def segment(self, patch: np.ndarray) -> np.ndarray:
+        raise AssertionError("the stream hands out whole blocks")
 
     def close(self) -> None: ...
 
@@ -65,9 +87,11 @@ class Bench:
         with self.lock:
             self.heard += voxels
 
-    def run(self, threads: Threads, **steps: object) -> None:
+    def run(self, threads: Threads, work: Work | None = None, **steps: object) -> Occupancy:
         chosen = Steps(**{"read": self.read, "write": self.write, "done": self.done, **steps})
-        run_stream(self.plan, range(len(self.plan)), Doubling(self.footprint), chosen, threads, Clock())
+        work, queues = work or ByTile(Doubling(self.footprint), self.plan), Occupancy()
+        run_stream(self.plan, range(len(self.plan)), work, chosen, threads, queues)
+        return queues
 
 
 @pytest.mark.parametrize("threads", [Threads(1, 1, 1, 1), Threads(2, 3, 2, 4), threads_for(2)])
@@ -78,6 +102,22 @@ def test_every_block_once_and_no_more_in_memory_than_slots(threads: Threads) -> 
     assert sorted(bench.written) == list(range(len(bench.plan)))
     assert bench.most_open <= threads.slots
     assert bench.heard == whole(bench.voxels.shape).size
+
+
+def test_whole_blocks_come_in_one_piece() -> None:
+    bench = Bench()
+    engine = DoublingBlocks(bench.footprint)
+    bench.run(Threads(2, 3, 2, 4), ByBlock(engine))
+    np.testing.assert_array_equal(bench.out, bench.voxels * 2)
+    assert sorted(engine.calls) == list(range(len(bench.plan)))
+    assert bench.heard == bench.voxels.size
+
+
+def test_the_queues_are_empty_in_the_end_and_never_fuller_than_the_slots() -> None:
+    queues = Bench().run(Threads(2, 2, 1, 3))
+    assert set(queues.means()) == {"segment", "write"}
+    assert sum(queues.means().values()) <= 3
+    assert all(level.now == 0 and 1 <= level.most <= 3 for level in queues._levels.values())
 
 
 @pytest.mark.parametrize("step", ["read", "write", "done"])
@@ -114,13 +154,3 @@ def test_an_interrupt_lets_a_write_finish(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(KeyboardInterrupt):
         bench.run(Threads(1, 2, 1, 2), write=slow_write)
     assert len(finished) == 1
-
-
-def test_the_clock_adds_up_stages_over_threads() -> None:
-    clock = Clock()
-    with clock.stage("a"):
-        pass
-    with clock.stage("a"), clock.stage("b"):
-        pass
-    assert set(clock.busy_s) == {"a", "b"}
-    assert all(seconds >= 0 for seconds in clock.busy_s.values())

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dmn_runtime.plan import Block
 from dmn_runtime.volume.base import Voxels
 
 Tiles = NDArray[np.float32]
@@ -55,6 +56,39 @@ class Engine(Protocol):
         Returns:
             zyx probability without context and halo. May be called from several threads at once.
         """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        ...
+
+
+class BlockEngine(Protocol):
+    """An engine that takes whole blocks and cuts the tiles itself, on a GPU."""
+
+    @property
+    def name(self) -> str:
+        """The word of `--engine` ("cuda", ...)."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Precision, library, version and device, for the report."""
+        ...
+
+    def segment_block(self, block: Block, patch: Voxels, probability: NDArray[np.uint8]) -> None:
+        """Write the probability of a block's core, 255 = certain.
+
+        Args:
+            block: of the plan that the engine was opened for.
+            patch: zyx voxels of `inside(block.read)`: what of the block's read lies in the volume.
+            probability: uint8 zyx over `block.core`, written whole. May be called from several threads at
+                once.
+        """
+        ...
+
+    def segment(self, patch: Voxels) -> NDArray[np.uint8]:
+        """Return the probability of a patch's core; as `Engine.segment`."""
         ...
 
     def close(self) -> None:

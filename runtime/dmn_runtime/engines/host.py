@@ -1,10 +1,11 @@
 """An engine whose network takes and gives arrays in main memory, with the plain gather and scatter around."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dmn_runtime.clock import Clock
 from dmn_runtime.engines.base import Runner, Tiles
 from dmn_runtime.plan import Footprint
 from dmn_runtime.tiles import gather, scatter
@@ -15,7 +16,7 @@ from dmn_runtime.volume.base import Voxels
 class HostEngine:
     """A runner with its normalisation; satisfies `Engine`.
 
-    `table` is the network input of each grey value of the volume's dtype.
+    `table` is the network input of each grey value of the volume's dtype; `clock` hears of the stages.
     """
 
     name: str
@@ -23,6 +24,7 @@ class HostEngine:
     runner: Runner
     table: NDArray[np.float32]
     footprint: Footprint
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def description(self) -> str:
@@ -35,8 +37,12 @@ class HostEngine:
 
     def segment(self, patch: Voxels) -> NDArray[np.uint8]:
         """Return the probability of the patch's core; see `Engine`."""
-        logits = self.logits(gather(patch, self.table, self.footprint.context_slices))
-        return scatter(logits, self.footprint.halo_px)
+        with self.clock.stage("gather"):
+            tiles = gather(patch, self.table, self.footprint.context_slices)
+        with self.clock.stage("network"):
+            logits = self.logits(tiles)
+        with self.clock.stage("scatter"):
+            return scatter(logits, self.footprint.halo_px)
 
     def close(self) -> None:
         """Free the runner."""
