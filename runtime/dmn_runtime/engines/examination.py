@@ -11,7 +11,14 @@ from dmn_runtime.contract import Contract
 from dmn_runtime.engines.base import Runner, Tiles
 from dmn_runtime.engines.candidates import AUTO, Candidate
 from dmn_runtime.engines.catalogue import Order, kind_of
-from dmn_runtime.engines.remembered import recall, recall_faults, remember, state_of
+from dmn_runtime.engines.remembered import (
+    State,
+    networks_of,
+    recall,
+    recall_faults,
+    remember,
+    state_of,
+)
 from dmn_runtime.engines.trial import Trial, examine, timed
 from dmn_runtime.errors import DmnError, EngineError
 from dmn_runtime.geometry import round_up
@@ -60,7 +67,7 @@ def examined(
     wanted = tuple(wanted)
     if not wanted:
         return ()
-    state = state_of(package.sha256, wish.workers, read_edge_px(package.contract, wish.tile_px))
+    state = state_for(package, wish)
     known, faults = ({}, {}) if again else (recall(state), recall_faults(state))
     missing = [one for one in wanted if one not in known]
     if raced([known[one] for one in wanted if one in known]):
@@ -118,6 +125,13 @@ def with_fault(trial: Trial, faults: Mapping[Candidate, str]) -> Trial:
     """Return a trial with what the owner's volume has shown of its candidate."""
     fault = faults.get(trial.candidate)
     return trial if trial.fault is not None or fault is None else replace(trial, fault=fault)
+
+
+def state_for(package: Package, wish: Wish) -> State:
+    """Return the state of affairs that a finding for this package and wish belongs to."""
+    contract = package.contract
+    edge_px = read_edge_px(contract, wish.tile_px)
+    return state_of(package.sha256, networks_of(contract), wish.workers, edge_px)
 
 
 def order_for(package: Package, candidate: Candidate, wish: Wish, say: Callable[[str], None]) -> Order:

@@ -17,6 +17,7 @@ from dmn_runtime._version import __version__
 from dmn_runtime.cache_folder import cache_folder
 from dmn_runtime.certificate.parity import Parity
 from dmn_runtime.certificate.tolerance import Tolerance
+from dmn_runtime.contract import Contract
 from dmn_runtime.engine_cache.here import DISTRIBUTIONS
 from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.trial import Trial
@@ -40,8 +41,9 @@ LIBRARIES = (
 VARIABLES = ("ONEDNN_MAX_CPU_ISA", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE")
 """Environment variables that change what a library computes, or on what."""
 
-_OF_THE_RUN = ("workers", "edge_px")
-"""Facts that a finding on the owner's volume does not depend on."""
+_NOT_OF_VOLUME = ("package", "workers", "edge_px")
+"""Facts that a finding on the owner's volume does not depend on: a copy of the package with engines for other
+GPUs holds the same networks."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,21 @@ class State:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def of_volume(self) -> "State":
-        """Return what a finding on the owner's volume depends on: not how a run is laid out."""
-        return State({key: value for key, value in self.facts.items() if key not in _OF_THE_RUN})
+        """Return what a finding on the owner's volume depends on: the networks, not file or run."""
+        return State({key: value for key, value in self.facts.items() if key not in _NOT_OF_VOLUME})
 
 
-def state_of(package_sha256: str, workers: int, edge_px: int) -> State:
+def networks_of(contract: Contract) -> dict[str, str]:
+    """Return precision -> sha256 (hex) of the member that holds its network."""
+    return {name: contract.members[precision.member] for name, precision in contract.precisions.items()}
+
+
+def state_of(package_sha256: str, networks: Mapping[str, str], workers: int, edge_px: int) -> State:
     """Return the present state of affairs for a package.
 
     Args:
         package_sha256: of the package's file.
+        networks: of the package, from `networks_of`.
         workers: threads that call at once.
         edge_px: of the largest tile, halo included.
     """
@@ -74,6 +82,7 @@ def state_of(package_sha256: str, workers: int, edge_px: int) -> State:
             "format_version": FORMAT_VERSION,
             "dmn": __version__,
             "package": package_sha256,
+            "networks": dict(networks),
             "cpu": cpu_model(),
             "instruction_sets": list(instruction_sets() or ()),
             "logical_cores": logical_cores(),

@@ -11,8 +11,8 @@ from dmn_runtime.certificate.stack_tiles import stack_tiles
 from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.engines.candidates import Candidate, candidates
 from dmn_runtime.engines.catalogue import absences_here, kinds_here
-from dmn_runtime.engines.examination import Wish, examined, opened, order_for, read_edge_px, with_fault
-from dmn_runtime.engines.remembered import recall_faults, remember_faults, state_of
+from dmn_runtime.engines.examination import Wish, examined, opened, order_for, state_for, with_fault
+from dmn_runtime.engines.remembered import recall_faults, remember_faults
 from dmn_runtime.engines.trial import Trial, examine, probabilities
 from dmn_runtime.errors import CertificateError, DmnError
 from dmn_runtime.geometry import Spacing
@@ -61,7 +61,7 @@ def verify(
     wanted = candidates(kinds_here(), absences, held, wish.engine, wish.precision)
     golden = examined(package, wanted, wish, say, again=True)
     absent = {word: why for word, why in absences.items() if why is not None}
-    state = state_of(package.sha256, wish.workers, read_edge_px(package.contract, wish.tile_px))
+    state = state_for(package, wish)
     if stack is None:  # what a volume has shown before holds, as in a run
         known = recall_faults(state)
         return Verification(tuple(with_fault(trial, known) for trial in golden), (), absent)

@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from dmn_runtime.archive import write_archive
 from dmn_runtime.certificate.golden import read_golden
 from dmn_runtime.engines import examination as module
 from dmn_runtime.engines.base import Tiles
@@ -20,9 +21,10 @@ from dmn_runtime.engines.examination import (
     order_for,
     raced,
     read_edge_px,
+    state_for,
     timed_tile,
 )
-from dmn_runtime.engines.remembered import recall, recall_faults, remember_faults, state_of
+from dmn_runtime.engines.remembered import networks_of, recall, recall_faults, remember_faults, state_of
 from dmn_runtime.engines.trial import Trial, examine
 from dmn_runtime.errors import EngineError, MissingMember
 from dmn_runtime.package import Package, open_package
@@ -46,7 +48,7 @@ def said() -> list[str]:
 
 def kept(package: Package, wish: Wish = WISH) -> dict[Candidate, Trial]:
     """Return what the machine remembers."""
-    return recall(state_of(package.sha256, wish.workers, read_edge_px(package.contract, wish.tile_px)))
+    return recall(state_for(package, wish))
 
 
 def by_engine(trials: tuple[Trial, ...]) -> dict[str, Trial]:
@@ -212,7 +214,7 @@ def test_a_fault_on_the_owners_volume_holds_for_any_run(
     package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str], wish: Wish
 ) -> None:
     fleet.install(monkeypatch, gpu=fleet.Model(), cpu=fleet.Model())
-    state = state_of(package.sha256, 7, 76)
+    state = state_of(package.sha256, networks_of(package.contract), 7, 76)
     remember_faults(state, {GPU: "on your volume it fails"})
     for _ in range(2):  # examined, then remembered
         found = by_engine(examined(package, BOTH, wish, said.append))
@@ -225,11 +227,22 @@ def test_a_fault_on_the_owners_volume_holds_for_any_run(
     assert by_engine(examined(package, BOTH, wish, said.append))["gpu"].fault is None
 
 
+def test_a_fault_on_the_owners_volume_holds_for_a_copy_that_carries_engines(
+    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str], tmp_path: Path
+) -> None:
+    fleet.install(monkeypatch, gpu=fleet.Model(), cpu=fleet.Model())
+    remember_faults(state_for(package, WISH), {GPU: "on your volume it fails"})
+    members = {name: package.read_member(name) for name in package.contract.members}
+    copy = write_archive(tmp_path / "with.zip", package.contract, members | {"plans/a.plan": b"a plan"})
+    assert copy.sha256 != package.sha256
+    assert by_engine(examined(copy, BOTH, WISH, said.append))["gpu"].fault == "on your volume it fails"
+
+
 def test_the_golden_tiles_fault_is_told_before_the_volumes(
     package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     fleet.install(monkeypatch, gpu=fleet.Model(spoil=fleet.shifted), cpu=fleet.Model())
-    remember_faults(state_of(package.sha256, 2, 76), {GPU: "on your volume it fails"})
+    remember_faults(state_for(package, WISH), {GPU: "on your volume it fails"})
     fault = by_engine(examined(package, BOTH, WISH, said.append))["gpu"].fault
     assert fault is not None
     assert fault.startswith("it does not segment")

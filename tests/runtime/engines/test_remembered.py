@@ -25,6 +25,7 @@ from dmn_runtime.engines.trial import Trial
 from dmn_runtime.gpu.inquiry import Gpu
 
 PACKAGE = "a" * 64
+NETWORKS = {"fp16": "d" * 64, "fp32": "e" * 64}
 GPU = Gpu("NVIDIA RTX A4000", "GPU-1", "581.15", "8.6", 16 * 2**30)
 SOUND = Trial(
     Candidate("tensorrt_rtx", "fp16"),
@@ -60,7 +61,7 @@ def machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def state() -> State:
-    return state_of(PACKAGE, 2, 1152)
+    return state_of(PACKAGE, NETWORKS, 2, 1152)
 
 
 def test_there_and_back() -> None:
@@ -118,7 +119,7 @@ def test_another_state_of_the_machine_is_no_news(fact: str, monkeypatch: pytest.
 @pytest.mark.parametrize("other", [("b" * 64, 2, 1152), (PACKAGE, 3, 1152), (PACKAGE, 2, 576)])
 def test_another_package_number_of_workers_or_tile_is_no_news(other: tuple[str, int, int]) -> None:
     remember(state(), [SOUND])
-    assert recall(state_of(*other)) == {}
+    assert recall(state_of(other[0], NETWORKS, *other[1:])) == {}
     assert recall(state()) == {SOUND.candidate: SOUND}
 
 
@@ -143,7 +144,7 @@ def test_a_fault_on_the_volume_holds_for_any_workers_and_tile(
 ) -> None:
     assert recall_faults(state()) == {}
     assert remember_faults(state(), {ONE: "on your volume it fails", OTHER: None}) is None
-    assert recall_faults(state_of(PACKAGE, workers, edge_px)) == {ONE: "on your volume it fails"}
+    assert recall_faults(state_of(PACKAGE, NETWORKS, workers, edge_px)) == {ONE: "on your volume it fails"}
     assert only_file(machine).name == f"volume-{state().of_volume().digest}.json"
 
 
@@ -165,9 +166,11 @@ def test_a_fault_on_the_volume_is_of_this_machine_as_it_is(
     assert recall_faults(state()) == {}
 
 
-def test_a_fault_on_the_volume_is_of_its_package() -> None:
+def test_a_fault_on_the_volume_is_of_the_networks_whatever_else_the_package_holds() -> None:
     remember_faults(state(), {ONE: "it fails"})
-    assert recall_faults(state_of("b" * 64, 2, 1152)) == {}
+    assert recall_faults(state_of("b" * 64, NETWORKS, 2, 1152)) == {ONE: "it fails"}
+    for others in ({**NETWORKS, "fp16": "f" * 64}, {"fp32": "e" * 64}, {}):
+        assert recall_faults(state_of(PACKAGE, others, 2, 1152)) == {}
 
 
 @pytest.mark.parametrize(
