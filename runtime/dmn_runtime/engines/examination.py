@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from dmn_runtime.cache_folder import cache_folder
 from dmn_runtime.certificate.golden import Golden, read_golden
 from dmn_runtime.contract import Contract
 from dmn_runtime.engines.base import Runner, Tiles
@@ -67,6 +68,7 @@ def examined(
     wanted = tuple(wanted)
     if not wanted:
         return ()
+    cache_folder()  # one that cannot be is refused before the examination, not after
     state = state_for(package, wish)
     known, faults = ({}, {}) if again else (recall(state), recall_faults(state))
     missing = [one for one in wanted if one not in known]

@@ -263,7 +263,8 @@ def test_a_driver_that_went_bad_is_found_out_by_its_new_version(
 def test_a_finding_that_cannot_be_kept_is_said_and_used(
     package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str], cache: Path
 ) -> None:
-    cache.write_text("no folder")
+    cache.mkdir()
+    (cache / "machine").write_text("no folder")
     fleet.install(monkeypatch, one=fleet.Model())
     assert choose(package, WISH, said.append).candidate.engine == "one"
     assert said[-1].startswith("warning: the finding is not kept and will be made again: ")

@@ -192,8 +192,9 @@ def test_faults_of_another_kind_are_no_news(machine: Path, entries: object) -> N
     assert recall_faults(state()) == {}
 
 
-def test_faults_that_cannot_be_kept_are_a_sentence(cache: Path) -> None:
-    cache.write_text("no folder")
+def test_faults_that_cannot_be_kept_are_a_sentence(machine: Path) -> None:
+    machine.parent.mkdir()
+    machine.write_text("no folder")
     assert recall_faults(state()) == {}
     assert remember_faults(state(), {ONE: "it fails"})
 
@@ -290,8 +291,9 @@ def test_a_folder_in_the_place_of_the_file_is_no_news_but_a_sentence(machine: Pa
     assert "cannot be written" in said
 
 
-def test_a_file_where_the_folder_should_be_is_a_sentence(cache: Path) -> None:
-    cache.write_text("no folder")
+def test_a_file_where_the_folder_should_be_is_a_sentence(machine: Path) -> None:
+    machine.parent.mkdir()
+    machine.write_text("no folder")
     assert recall(state()) == {}
     assert remember(state(), [SOUND])
 

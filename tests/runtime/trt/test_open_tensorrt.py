@@ -192,7 +192,8 @@ def test_a_plan_just_built_that_the_library_refuses_is_not_built_for_ever(
 
 
 def test_a_plan_that_cannot_be_kept_is_said_and_runs(machine: Machine, package: Package) -> None:
-    machine.cache.write_text("no folder")
+    machine.cache.mkdir()
+    (machine.cache / "engines").write_text("no folder")
     check_logits(machine.open(package), package)
     building, unkept = machine.said
     assert building == BUILDING
