@@ -24,6 +24,7 @@ from dmn_export.bioimageio_model import (
     describe,
 )
 from dmn_export.certify import Answers, Refusal, Timer, Verdicts, answers_of, certify
+from dmn_export.cost import Cost, network_cost
 from dmn_export.fit import Quantise, fitted
 from dmn_export.onnx_export import export_onnx
 from dmn_export.package_writer import write_package
@@ -146,7 +147,8 @@ def export_run(
     verdicts = certify(networks, golden, calibration, threshold, timer)
     verdicts = replace(verdicts, refusals=(*failures, *verdicts.refusals))
     refused = _judge(verdicts, threshold, pictures or output.with_suffix(""), wishes.strict)
-    contract = _contract(run, wishes, threshold, reach, verdicts)
+    cost = network_cost(networks[REFERENCE_PRECISION], run.spec.in_channels)
+    contract = _contract(run, wishes, threshold, reach, verdicts, cost)
     members = _members(contract, run, wishes, networks, golden[0])
     return Exported(write_package(output, contract, members), refused)
 
@@ -232,7 +234,9 @@ def _judge(verdicts: Verdicts, threshold: float, pictures: Path, strict: bool) -
     return tuple(sentences)
 
 
-def _contract(run: Run, wishes: Wishes, threshold: float, reach: Reach, verdicts: Verdicts) -> Contract:
+def _contract(
+    run: Run, wishes: Wishes, threshold: float, reach: Reach, verdicts: Verdicts, cost: Cost
+) -> Contract:
     name = wishes.name or run.name
     return Contract(
         name=name,
@@ -252,6 +256,8 @@ def _contract(run: Run, wishes: Wishes, threshold: float, reach: Reach, verdicts
             if name in verdicts.certificates
         },
         domain=run.domain,
+        multiply_adds_per_px=cost.multiply_adds_per_px,
+        values_per_px=cost.values_per_px,
         provenance=_provenance(run),
     )
 

@@ -134,6 +134,8 @@ class Contract:
         threshold: probability from which a voxel is foreground.
         precisions: name ("fp32", ...) to member and certificates.
         plans: TensorRT plans in the package.
+        multiply_adds_per_px: of the convolutions, for each pixel of the input; None where it was not counted.
+        values_per_px: numbers that the network's nodes write for each pixel; None where it was not counted.
         domain: statistics of the training domain.
         provenance: free JSON: method, data sets with hashes, recipe, seeds, library versions, licence notes.
         members: every other member of the archive to its sha256 (hex).
@@ -153,5 +155,7 @@ class Contract:
     precisions: dict[str, Precision]
     domain: Domain
     plans: tuple[PackagedPlan, ...] = ()
+    multiply_adds_per_px: float | None = None
+    values_per_px: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)

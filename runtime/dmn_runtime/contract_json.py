@@ -39,6 +39,9 @@ MAX_PLANS = 32
 MAX_TARGETS = 16
 PLAN_LIBRARIES = ("tensorrt", "tensorrt_rtx")
 
+_COST = ("multiply_adds_per_px", "values_per_px")
+"""May be missing: who writes a package without counting says nothing."""
+
 _T = TypeVar("_T")
 
 _PRECISION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -69,6 +72,7 @@ def to_json(contract: Contract) -> dict[str, Any]:
             for name, precision in contract.precisions.items()
         },
         "plans": [_as_lists(vars(plan)) for plan in contract.plans],
+        **{key: getattr(contract, key) for key in _COST if getattr(contract, key) is not None},
         "domain": {
             "quantiles": list(contract.domain.quantiles),
             "foreground_share": contract.domain.foreground_share,
@@ -99,7 +103,7 @@ def from_json(document: Mapping[str, Any]) -> Contract:
     fields.forbid_unknown(
         "format", "format_version", "name", "description", "classes", "in_channels", "context_slices",
         "stride_px", "halo_px", "voxel_nm", "working_voxel_nm", "normalisation", "threshold", "precisions",
-        "plans", "domain", "provenance", "members",
+        "plans", "domain", "provenance", "members", *_COST,
     )  # fmt: skip
     context_slices = fields.integer("context_slices", 0, MAX_CONTEXT_SLICES)
     stride_px = _stride(fields)
@@ -120,6 +124,8 @@ def from_json(document: Mapping[str, Any]) -> Contract:
         precisions=precisions,
         domain=_domain(fields.object("domain")),
         plans=_plans(fields, precisions, members),
+        multiply_adds_per_px=_cost(fields, "multiply_adds_per_px"),
+        values_per_px=_cost(fields, "values_per_px"),
         provenance=_provenance(fields),
         members=members,
     )
@@ -380,6 +386,12 @@ def _optional(fields: _Fields, key: str, read: Callable[[str], _T]) -> _T | None
 
 def _positive(fields: _Fields, key: str) -> float:
     return fields.number(key, lambda value: value > 0.0, "null or a number above 0")
+
+
+def _cost(fields: _Fields, key: str) -> float | None:
+    if key not in fields.document:
+        return None
+    return fields.number(key, lambda value: value > 0.0, "a number above 0, or no such field")
 
 
 def _threshold(fields: _Fields) -> float:

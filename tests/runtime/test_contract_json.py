@@ -430,3 +430,14 @@ def test_another_format_is_no_package(document: dict[str, Any]) -> None:
 def test_json_that_leaves_room_for_doubt_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(InvalidField, match=said):
         parse_strict(text)
+
+
+def test_the_cost_may_be_missing_and_is_a_number_above_zero() -> None:
+    assert from_json(valid()).multiply_adds_per_px is None
+    counted = {**valid(), "multiply_adds_per_px": 7000.5, "values_per_px": 120}
+    contract = from_json(counted)
+    assert (contract.multiply_adds_per_px, contract.values_per_px) == (7000.5, 120.0)
+    assert to_json(contract) == counted
+    for wrong in (0, -1.0, "many", None, True):
+        with pytest.raises(InvalidField, match=r"values_per_px is .*, wanted a number above 0"):
+            from_json({**counted, "values_per_px": wrong})
