@@ -51,6 +51,11 @@ def command(
     count = logical_cores() if workers is None else workers
     if count < 1:
         raise UsageError(f"--workers {count} cannot work: give at least 1")
+    if voxel_nm is not None and stack is None:
+        raise UsageError(
+            f"--voxel-nm {voxel_nm} is for a volume of your own, and none is given: add its path, "
+            "or leave it out"
+        )
     wish = Wish(engine, precision, count)
     opened = open_package(resolve_package(package))
     found = _verified(opened, wish, stack, voxel_nm)

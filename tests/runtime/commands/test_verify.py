@@ -341,6 +341,10 @@ def test_a_folder_of_pictures_that_cannot_be_made(
         (("--engine", "abacus"), "there is no engine 'abacus'"),
         (("--precision", "fp8"), "the package holds no precision 'fp8'"),
         (("nowhere.tif",), "nowhere.tif"),
+        (
+            ("--voxel-nm", "50,5,5"),
+            "--voxel-nm 50,5,5 is for a volume of your own, and none is given: add its path, or leave it out",
+        ),
     ],
 )
 def test_words_that_make_no_sense(
