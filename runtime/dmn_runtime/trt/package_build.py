@@ -102,21 +102,24 @@ def build_for_others(
         raise UsageError(f"--for {targets} names no GPU: add rtx20, a100, rtx30, rtx40 or rtx50")
     check_output(output, overwrite)
     written = add_plans(request, precisions, wanted, output, say)
+    carried = len(written.contract.plans) - len(precisions)  # these come first
     return [
         *(
             f"{plan.library} {plan.precision} for {', '.join(plan.targets)} on {plan.platform}: "
             f"{len(written.read_member(plan.member)) / 1e6:.2f} MB"
-            for plan in written.contract.plans
+            + (f", carried over from {request.package.path}" if index < carried else "")
+            for index, plan in enumerate(written.contract.plans)
         ),
-        f"{output}: {output.stat().st_size / 1e6:.2f} MB with engines, sha256 {written.sha256[:12]}; they "
-        f"run on {request.engine} {written.contract.plans[-1].library_version} and no other version",
+        f"{output}: {output.stat().st_size / 1e6:.2f} MB with engines, sha256 {written.sha256[:12]}; "
+        f"{'those built now' if carried else 'they'} run on {request.engine} "
+        f"{written.contract.plans[-1].library_version} and no other version",
     ]
 
 
 def add_plans(
     request: Request, precisions: tuple[str, ...], targets: Targets, output: Path, say: Say
 ) -> Package:
-    """Write a copy of a package with plans for `targets`, beside those for others that it holds already."""
+    """Write a copy of a package with plans for `targets`, after those for others that it holds already."""
     contract = request.package.contract
     new = [_built(request, precision, targets, say) for precision in precisions]
     names = {plan.member for plan, _ in new}

@@ -124,10 +124,18 @@ def test_more_plans_stand_beside_the_first_and_the_same_are_replaced(
     monkeypatch.setattr(package_build, "build_in_child", build)
     first, second = tmp_path / "first.zip", tmp_path / "second.zip"
     build_for_others(request_of(), "rtx30,windows", first, print)
-    build_for_others(request_of(package=open_package(first)), "rtx50,windows", second, print)
+    lines = build_for_others(request_of(package=open_package(first)), "rtx50,windows", second, print)
+    assert lines[:2] == [
+        f"tensorrt_rtx fp32 for SM86 on windows_x86_64: 0.00 MB, carried over from {first}",
+        "tensorrt_rtx fp32 for SM120 on windows_x86_64: 0.00 MB",
+    ]
+    assert "; those built now run on tensorrt_rtx " in lines[2]
     kept = open_package(second).contract.plans
     assert [plan.targets for plan in kept] == [("SM86",), ("SM120",)]
-    build_for_others(request_of(package=open_package(second)), "rtx30,windows", second, print, overwrite=True)
+    lines = build_for_others(
+        request_of(package=open_package(second)), "rtx30,windows", second, print, overwrite=True
+    )
+    assert [line.partition(" MB")[2] for line in lines[:2]] == [f", carried over from {second}", ""]
     written = open_package(second)
     assert [plan.targets for plan in written.contract.plans] == [("SM120",), ("SM86",)]
     assert [written.read_member(plan.member)[:6] for plan in written.contract.plans] == [b"plan 2", b"plan 3"]
