@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dmn_export.airgap.folder import check_folder, write_folder
-from dmn_export.airgap.plan import AirGapWishes, plan_folder
+from dmn_export.airgap.plan import AirGapWishes, FolderPlan, plan_folder
 from dmn_export.pipeline import Exported, Wishes, export_run
 from dmn_runtime.package import Package
 from dmn_runtime.trt.library import TENSORRT_RTX
@@ -35,17 +35,17 @@ def export_air_gapped(run: Run, folder: Path, wishes: Wishes, air_gap: AirGapWis
     with TemporaryDirectory() as temporary:
         package = Path(temporary, f"{folder.name}.zip")
         exported = export_run(run, package, wishes, say, pictures=folder)
-        complete = _with_engines(exported.package, air_gap, Path(temporary), say)
+        complete = _with_engines(exported.package, plan, Path(temporary), say)
         write_folder(complete.path, folder, plan, say)
     return Exported(replace(complete, path=folder / complete.path.name), exported.refused)
 
 
-def _with_engines(package: Package, air_gap: AirGapWishes, temporary: Path, say: Say) -> Package:
+def _with_engines(package: Package, plan: FolderPlan, temporary: Path, say: Say) -> Package:
     """Return the package with engines for every family on every platform; as it is where none is asked."""
-    if not air_gap.gpu_families:
+    if not plan.gpu_families:
         return package
-    for platform in air_gap.platforms:
+    for platform in plan.platforms:
         request = Request(package, TENSORRT_RTX)
-        targets = parse_targets(",".join([*air_gap.gpu_families, platform]))
+        targets = parse_targets(",".join([*plan.gpu_families, platform]))
         package = add_plans(request, precisions_of(request), targets, temporary / package.path.name, say)
     return package

@@ -68,7 +68,7 @@ class FolderPlan:
         own_wheel: file to copy as DMN's wheel; None where a step of `builds` makes it.
         builds: steps that fill the folder `BUILD` with what no index has as a wheel.
         downloads: one step a target, in the order of `targets`.
-        gpu_families: as wished.
+        gpu_families: as wished, each once.
         overwrite: as wished.
     """
 
@@ -109,7 +109,7 @@ def plan_folder(wishes: AirGapWishes) -> FolderPlan:
         MissingExtra: GPU engines are asked for, and the library that builds them is not installed.
     """
     targets = _targets(wishes)
-    _check_families(wishes.gpu_families)
+    families = _families(wishes.gpu_families)
     extras = _extras(wishes)
     pins = _pins(extras, wishes.here)
     if wishes.own_wheel is not None:
@@ -122,7 +122,7 @@ def plan_folder(wishes: AirGapWishes) -> FolderPlan:
         own_wheel=wishes.own_wheel,
         builds=own + tuple(_meta_step(pin) for pin in pins if pin.startswith(GPU_LIBRARY)),
         downloads=tuple(_download(target, extras, pins) for target in targets),
-        gpu_families=wishes.gpu_families,
+        gpu_families=families,
         overwrite=wishes.overwrite,
     )
 
@@ -159,16 +159,18 @@ def _targets(wishes: AirGapWishes) -> tuple[Target, ...]:
     return tuple(dict.fromkeys(checked))
 
 
-def _check_families(words: tuple[str, ...]) -> None:
+def _families(words: tuple[str, ...]) -> tuple[str, ...]:
     if words:
         parse_targets(",".join(words))
+    families = tuple(dict.fromkeys(word.strip().lower() for word in words))
     # Engines are built for every platform of the folder in turn, so that none belongs among the GPUs.
-    named = [word for word in words if word.strip().lower() in PLATFORMS]
+    named = [word for word in families if word in PLATFORMS]
     if named:
         raise UsageError(
             f"--for {','.join(words)} names the system {named[0]}, wanted GPUs alone: name systems with "
             "--platform"
         )
+    return families
 
 
 def _extras(wishes: AirGapWishes) -> tuple[str, ...]:

@@ -55,6 +55,13 @@ def test_gpu_families_bring_the_library_that_built_their_engines(gpu_here: Here)
     )
 
 
+def test_what_is_asked_for_twice_is_named_once(gpu_here: Here) -> None:
+    asked = AirGapWishes(gpu_here, platforms=("linux", "linux"), gpu_families=("rtx40", " RTX30", "rtx40"))
+    plan = plan_folder(asked)
+    assert plan.gpu_families == ("rtx40", "rtx30")
+    assert (plan.platforms, len(plan.downloads)) == (("linux",), 1)
+
+
 def test_gpu_families_without_the_library_are_refused(here: Here) -> None:
     with pytest.raises(MissingExtra, match=r"pip install 'dmn-em\[tensorrt-rtx\]'"):
         plan_folder(AirGapWishes(here, gpu_families=("rtx40",)))

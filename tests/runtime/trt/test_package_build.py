@@ -124,7 +124,7 @@ def test_more_plans_stand_beside_the_first_and_the_same_are_replaced(
     monkeypatch.setattr(package_build, "build_in_child", build)
     first, second = tmp_path / "first.zip", tmp_path / "second.zip"
     build_for_others(request_of(), "rtx30,windows", first, print)
-    lines = build_for_others(request_of(package=open_package(first)), "rtx50,windows", second, print)
+    lines = build_for_others(request_of(package=open_package(first)), "rtx50,windows,rtx50", second, print)
     assert lines[:2] == [
         f"tensorrt_rtx fp32 for SM86 on windows_x86_64: 0.00 MB, carried over from {first}",
         "tensorrt_rtx fp32 for SM120 on windows_x86_64: 0.00 MB",
