@@ -51,13 +51,14 @@ def test_a_source_folder_is_found(
     [
         None,
         '{"url": "https://example.org/dmn.git", "vcs_info": {"vcs": "git", "commit_id": "0"}}',
-        '{"url": "file:///tmp/dmn_em-0.1.0-py3-none-any.whl", "archive_info": {}}',
+        '{"url": "FOLDER/dmn_em-0.1.0-py3-none-any.whl", "archive_info": {}}',
     ],
 )
 def test_anything_else_comes_from_an_index(
-    installed: dict[str, FakeDistribution], record: str | None
+    installed: dict[str, FakeDistribution], tmp_path: Path, record: str | None
 ) -> None:
-    installed["dmn-em"] = FakeDistribution("0.3.0", record)
+    written = record and record.replace("FOLDER", tmp_path.as_uri())
+    installed["dmn-em"] = FakeDistribution("0.3.0", written)
     assert look_here().source is None
 
 
