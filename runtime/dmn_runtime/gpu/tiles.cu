@@ -1,0 +1,363 @@
+// Gather and scatter: a batch of tiles is cut from a patch for the network, and its logits become grey levels.
+//
+//   gather   patch (uint8 or uint16) -> batch (float16 or float32), reflected at the volume's edge, looked up
+//            1 (2) bytes read a voxel of the patch, 2 (4) written a channel and pixel; twin: gather_batch
+//   scatter  logits (float16 or float32) -> probability and mask (uint8), the core of each tile alone
+//            2 (4) bytes read a channel and pixel of the core, 1 written, 2 with the mask; twin: scatter_batch
+//
+// The twins stand in twins.py, the launchers in kernels.py, the law in docs/kernels.md. Where the tiles lie is in
+// the sheet, which is device memory: a captured graph serves every batch. All loops stride over the grid, so any
+// grid and any block of threads is right, and kernels.py chooses the fast ones.
+//
+// Threads own 16 bytes of the floating-point side. Stores are aligned because packs are laid out from the aligned
+// address at or before the row's first element; loads are wide where their address allows it.
+#if defined(__CUDACC__)
+#include <cuda_fp16.h>
+#endif
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+
+// ---- the sheet -------------------------------------------------------------------------------------------------
+
+enum {
+  PATCH_START = 0,
+  PATCH_SHAPE = 3,
+  VOLUME_SHAPE = 6,
+  PATCH_PITCH = 9,
+  OUTPUT_SHAPE = 10,
+  USED_TILES = 13,
+  HEADER_WORDS = 16,
+};
+
+enum {
+  TILE_ORIGIN = 0,
+  TILE_SKIP = 3,
+  TILE_CORE = 5,
+  TILE_TARGET = 7,
+  TILE_WORDS = 10,
+};
+
+// Tiles of the batch that are in use: what lies behind them is neither read nor written.
+__device__ __forceinline__ int used_tiles(const int* __restrict__ sheet, int count) {
+  return min(sheet[USED_TILES], count);
+}
+
+// Mirror a position into [0, n), the edge not repeated, however far outside it lies; twin: plan.reflect.
+__device__ __forceinline__ int reflect(int position, int n) {
+  if (position >= 0 && position < n) return position;
+  if (n == 1) return 0;
+  const int period = 2 * (n - 1);
+  position %= period;
+  if (position < 0) position += period;
+  return min(position, period - position);
+}
+
+// Index in the patch of a position along axis 0, 1, 2 (z, y, x) of the working grid. The clamp keeps reads inside
+// the patch where a tile overhangs what was uploaded; no core depends on those pixels.
+__device__ __forceinline__ int patch_index(const int* __restrict__ sheet, int axis, int position) {
+  const int index = reflect(position, sheet[VOLUME_SHAPE + axis]) - sheet[PATCH_START + axis];
+  return max(0, min(index, sheet[PATCH_SHAPE + axis] - 1));
+}
+
+// ---- packs -----------------------------------------------------------------------------------------------------
+
+// N elements that move by one instruction.
+template <class T, int N>
+struct alignas(sizeof(T) * N) Pack {
+  T of[N];
+};
+
+template <class T, int N>
+__device__ __forceinline__ bool is_aligned(const T* pointer) {
+  return reinterpret_cast<size_t>(pointer) % sizeof(Pack<T, N>) == 0;
+}
+
+// Elements between the aligned address at or before `pointer` and `pointer`.
+template <class T, int N>
+__device__ __forceinline__ int lead_of(const T* pointer) {
+  return static_cast<int>(reinterpret_cast<size_t>(pointer) / sizeof(T) % N);
+}
+
+// Load elements `from` to `to` of those at `pointer`, `stride` apart; the rest of the pack is left as it is.
+template <class T, int N>
+__device__ __forceinline__ void load(Pack<T, N>& pack, const T* pointer, int stride, int from, int to) {
+  if (from == 0 && to == N && stride == 1 && is_aligned<T, N>(pointer)) {
+    pack = *reinterpret_cast<const Pack<T, N>*>(pointer);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    if (i >= from && i < to) pack.of[i] = pointer[static_cast<ptrdiff_t>(i) * stride];
+}
+
+// Store elements `from` to `to`.
+template <class T, int N>
+__device__ __forceinline__ void store(T* pointer, const Pack<T, N>& pack, int from, int to) {
+  if (from == 0 && to == N && is_aligned<T, N>(pointer)) {
+    *reinterpret_cast<Pack<T, N>*>(pointer) = pack;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    if (i >= from && i < to) pointer[i] = pack.of[i];
+}
+
+__device__ __forceinline__ int thread_x() { return blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ int thread_y() { return blockIdx.y * blockDim.y + threadIdx.y; }
+__device__ __forceinline__ int thread_z() { return blockIdx.z * blockDim.z + threadIdx.z; }
+__device__ __forceinline__ int threads_x() { return gridDim.x * blockDim.x; }
+__device__ __forceinline__ int threads_y() { return gridDim.y * blockDim.y; }
+__device__ __forceinline__ int threads_z() { return gridDim.z * blockDim.z; }
+
+// ---- gather ----------------------------------------------------------------------------------------------------
+
+// The network's input of each grey value: 256 values fit into shared memory, 65536 stay behind the read-only cache.
+template <class Voxel, class Real>
+struct Table;
+
+template <class Real>
+struct Table<u8, Real> {
+  const Real* shared;
+  __device__ __forceinline__ Real operator()(u8 voxel) const { return shared[voxel]; }
+};
+
+template <class Real>
+struct Table<u16, Real> {
+  const Real* __restrict__ global;
+  __device__ __forceinline__ Real operator()(u16 voxel) const { return __ldg(global + voxel); }
+};
+
+// One slice's pixels first, first + 1, .. of the row that begins at `row`.
+template <class Voxel, class Real, int N>
+__device__ __forceinline__ void look_up_row(Pack<Real, N>& pixels, const Voxel* __restrict__ row,
+                                            const int* __restrict__ sheet, const Table<Voxel, Real>& table,
+                                            int first) {
+  const int start = sheet[PATCH_START + 2];
+  const int inside = first - start;
+  Pack<Voxel, N> voxels;
+  if (first >= 0 && inside >= 0 && first + N <= sheet[VOLUME_SHAPE + 2] && inside + N <= sheet[PATCH_SHAPE + 2]) {
+    load(voxels, row + inside, 1, 0, N);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) voxels.of[i] = row[patch_index(sheet, 2, first + i)];
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i) pixels.of[i] = table(voxels.of[i]);
+}
+
+// Pixels of several slices, channel by channel: elements first, first + 1, .. of a row of nhwc.
+template <class Voxel, class Real, int N>
+__device__ __forceinline__ void look_up_channels(Pack<Real, N>& pixels, const Voxel* __restrict__ patch,
+                                                 const int* __restrict__ sheet, const int* __restrict__ origin,
+                                                 const Table<Voxel, Real>& table, int channels, int row, int first,
+                                                 int from, int to) {
+  const size_t pitch = sheet[PATCH_PITCH];
+  int x = (first + from) / channels;
+  int channel = (first + from) % channels;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    if (i < from || i >= to) continue;
+    const size_t z = patch_index(sheet, 0, origin[0] - channels / 2 + channel);
+    const Voxel* slice = patch + (z * sheet[PATCH_SHAPE + 1] + row) * pitch;
+    pixels.of[i] = table(slice[patch_index(sheet, 2, origin[2] + x)]);
+    if (++channel == channels) {
+      channel = 0;
+      ++x;
+    }
+  }
+}
+
+// Planes are the images' channels in nchw and the images in nhwc; a row of a plane is contiguous in the batch.
+template <class Voxel, class Real, bool NHWC>
+__device__ __forceinline__ void gather(const Voxel* __restrict__ patch, const int* __restrict__ sheet,
+                                       const Table<Voxel, Real>& table, Real* __restrict__ batch, int count,
+                                       int channels, int height, int width) {
+  constexpr int N = 16 / sizeof(Real);
+  const int channels_a_plane = NHWC ? channels : 1;
+  const int planes_a_tile = NHWC ? 1 : channels;
+  const int length = width * channels_a_plane;
+  const int planes = used_tiles(sheet, count) * planes_a_tile;
+  for (int plane = thread_z(); plane < planes; plane += threads_z()) {
+    const int* origin = sheet + HEADER_WORDS + plane / planes_a_tile * TILE_WORDS + TILE_ORIGIN;
+    const size_t z = patch_index(sheet, 0, origin[0] - channels / 2 + plane % planes_a_tile);
+    for (int y = thread_y(); y < height; y += threads_y()) {
+      const int row = patch_index(sheet, 1, origin[1] + y);
+      Real* target = batch + (static_cast<size_t>(plane) * height + y) * length;
+      const int lead = lead_of<Real, N>(target);
+      for (int pack = thread_x(); pack * N - lead < length; pack += threads_x()) {
+        const int first = pack * N - lead;
+        const int from = max(0, -first);
+        const int to = min(N, length - first);
+        Pack<Real, N> pixels;
+        if (channels_a_plane == 1) {
+          const Voxel* slice = patch + (z * sheet[PATCH_SHAPE + 1] + row) * sheet[PATCH_PITCH];
+          look_up_row(pixels, slice, sheet, table, origin[2] + first);
+        } else {
+          look_up_channels(pixels, patch, sheet, origin, table, channels, row, first, from, to);
+        }
+        store(target + first, pixels, from, to);
+      }
+    }
+  }
+}
+
+#define DMN_GATHER_U8(name, Real, NHWC)                                                                              \
+  extern "C" __global__ void __launch_bounds__(1024)                                                                 \
+      name(const u8* __restrict__ patch, const int* __restrict__ sheet, const Real* __restrict__ table,              \
+           Real* __restrict__ batch, int count, int channels, int height, int width) {                               \
+    __shared__ Real shared[256];                                                                                     \
+    const int threads = blockDim.x * blockDim.y * blockDim.z;                                                        \
+    const int thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);                          \
+    for (int grey = thread; grey < 256; grey += threads) shared[grey] = table[grey];                                 \
+    __syncthreads();                                                                                                 \
+    gather<u8, Real, NHWC>(patch, sheet, Table<u8, Real>{shared}, batch, count, channels, height, width);            \
+  }
+
+#define DMN_GATHER_U16(name, Real, NHWC)                                                                             \
+  extern "C" __global__ void __launch_bounds__(1024)                                                                 \
+      name(const u16* __restrict__ patch, const int* __restrict__ sheet, const Real* __restrict__ table,             \
+           Real* __restrict__ batch, int count, int channels, int height, int width) {                               \
+    gather<u16, Real, NHWC>(patch, sheet, Table<u16, Real>{table}, batch, count, channels, height, width);           \
+  }
+
+DMN_GATHER_U8(dmn_gather_u8_f16_nchw, __half, false)
+DMN_GATHER_U8(dmn_gather_u8_f16_nhwc, __half, true)
+DMN_GATHER_U8(dmn_gather_u8_f32_nchw, float, false)
+DMN_GATHER_U8(dmn_gather_u8_f32_nhwc, float, true)
+DMN_GATHER_U16(dmn_gather_u16_f16_nchw, __half, false)
+DMN_GATHER_U16(dmn_gather_u16_f16_nhwc, __half, true)
+DMN_GATHER_U16(dmn_gather_u16_f32_nchw, float, false)
+DMN_GATHER_U16(dmn_gather_u16_f32_nhwc, float, true)
+
+// ---- scatter ---------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ float real(float value) { return value; }
+__device__ __forceinline__ float real(__half value) { return __half2float(value); }
+
+// exp and 1 / x by the special function unit: relative errors below 1e-5 (CUDA programming guide, intrinsics), a
+// grey level is 4e-3. In full precision the arithmetic would take longer than the memory on large GPUs.
+__device__ __forceinline__ float reciprocal(float value) { return __fdividef(1.0f, value); }
+
+// 1 / (1 + exp(-logit)); a logit that is no number gives 0.
+__device__ __forceinline__ float sigmoid(float logit) { return reciprocal(1.0f + __expf(fminf(-logit, 88.0f))); }
+
+// floor(255 p + 0.5) for p in [0, 1]. Added to 2^23 and rounded towards zero, the whole part of a float stands in
+// its lowest bits; a conversion to an integer has a quarter of the throughput or less.
+__device__ __forceinline__ u8 grey_level(float probability) {
+  const float level = __fadd_rn(__fmul_rn(probability, 255.0f), 0.5f);
+  return static_cast<u8>(__float_as_uint(__fadd_rz(level, 8388608.0f)));
+}
+
+// The core of one tile, clipped to tile and output: a wrong sheet must not write outside.
+struct Core {
+  int height, width;
+  size_t source;  // of the first pixel in a channel of the tile
+  size_t target;  // in the output
+  int row;        // of the output, in voxels
+};
+
+__device__ __forceinline__ Core core_of(const int* __restrict__ sheet, int tile, int height, int width) {
+  const int* words = sheet + HEADER_WORDS + tile * TILE_WORDS;
+  const int* skip = words + TILE_SKIP;
+  const int* target = words + TILE_TARGET;
+  const int* shape = sheet + OUTPUT_SHAPE;
+  Core core;
+  core.height = min(words[TILE_CORE], min(height - skip[0], shape[1] - target[1]));
+  core.width = min(words[TILE_CORE + 1], min(width - skip[1], shape[2] - target[2]));
+  const bool outside = min(skip[0], skip[1]) < 0 || min(target[0], min(target[1], target[2])) < 0;
+  if (outside || target[0] >= shape[0]) core.height = 0;
+  core.source = static_cast<size_t>(skip[0]) * width + skip[1];
+  core.target = (static_cast<size_t>(target[0]) * shape[1] + target[1]) * shape[2] + target[2];
+  core.row = shape[2];
+  return core;
+}
+
+// Grey levels of N pixels `stride` apart, one channel: the sigmoid.
+template <class Real, int N>
+__device__ __forceinline__ void one_class(Pack<u8, N>& grey, Pack<u8, N>& mask, const Real* logits, int stride,
+                                          int from, int to, int threshold) {
+  Pack<Real, N> logit = {};
+  load(logit, logits, stride, from, to);
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    grey.of[i] = grey_level(sigmoid(real(logit.of[i])));
+    mask.of[i] = grey.of[i] >= threshold;
+  }
+}
+
+// Several channels, the first of them background: 1 - softmax_0 = 1 - 1 / (1 + s), s = sum of exp(l_c - l_0). The
+// bound of 80 keeps s finite and its 1 / s far below a grey level, so that one pass over the channels is enough.
+template <class Real, int N>
+__device__ __forceinline__ void many_classes(Pack<u8, N>& grey, Pack<u8, N>& mask, const Real* logits, int stride,
+                                             size_t channel_stride, int channels, int from, int to, int threshold) {
+  Pack<Real, N> background = {};
+  Pack<Real, N> best = {};
+  Pack<u8, N> which;
+  float odds[N];
+  load(background, logits, stride, from, to);
+#pragma unroll
+  for (int i = 0; i < N; ++i) odds[i] = 0.0f;
+  for (int channel = 1; channel < channels; ++channel) {
+    Pack<Real, N> logit = {};
+    load(logit, logits + channel * channel_stride, stride, from, to);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      odds[i] += __expf(fminf(real(logit.of[i]) - real(background.of[i]), 80.0f));
+      if (channel == 1 || real(logit.of[i]) > real(best.of[i])) {
+        best.of[i] = logit.of[i];
+        which.of[i] = static_cast<u8>(channel);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    grey.of[i] = grey_level(1.0f - reciprocal(1.0f + odds[i]));
+    mask.of[i] = grey.of[i] >= threshold ? which.of[i] : 0;
+  }
+}
+
+template <class Real, bool NHWC>
+__device__ __forceinline__ void scatter(const Real* __restrict__ logits, const int* __restrict__ sheet, int count,
+                                        int channels, int height, int width, int threshold,
+                                        u8* __restrict__ probability, u8* __restrict__ mask_or_null) {
+  constexpr int N = 16 / sizeof(Real);
+  const int stride = NHWC ? channels : 1;
+  const size_t channel_stride = NHWC ? 1 : static_cast<size_t>(height) * width;
+  const size_t image = static_cast<size_t>(height) * width * channels;
+  const int tiles = used_tiles(sheet, count);
+  for (int tile = thread_z(); tile < tiles; tile += threads_z()) {
+    const Core core = core_of(sheet, tile, height, width);
+    for (int y = thread_y(); y < core.height; y += threads_y()) {
+      const Real* source = logits + tile * image + (core.source + static_cast<size_t>(y) * width) * stride;
+      const size_t row = core.target + static_cast<size_t>(y) * core.row;
+      const int lead = lead_of<u8, N>(probability + row);
+      for (int pack = thread_x(); pack * N - lead < core.width; pack += threads_x()) {
+        const int first = pack * N - lead;
+        const int from = max(0, -first);
+        const int to = min(N, core.width - first);
+        const Real* pixels = source + static_cast<ptrdiff_t>(first) * stride;
+        Pack<u8, N> grey;
+        Pack<u8, N> mask;
+        if (channels == 1)
+          one_class(grey, mask, pixels, stride, from, to, threshold);
+        else
+          many_classes(grey, mask, pixels, stride, channel_stride, channels, from, to, threshold);
+        store(probability + row + first, grey, from, to);
+        if (mask_or_null) store(mask_or_null + row + first, mask, from, to);
+      }
+    }
+  }
+}
+
+#define DMN_SCATTER(name, Real, NHWC)                                                                                \
+  extern "C" __global__ void __launch_bounds__(1024)                                                                 \
+      name(const Real* __restrict__ logits, const int* __restrict__ sheet, int count, int channels, int height,      \
+           int width, int grey_threshold, u8* __restrict__ probability, u8* __restrict__ mask_or_null) {             \
+    scatter<Real, NHWC>(logits, sheet, count, channels, height, width, grey_threshold, probability, mask_or_null);   \
+  }
+
+DMN_SCATTER(dmn_scatter_f16_nchw, __half, false)
+DMN_SCATTER(dmn_scatter_f16_nhwc, __half, true)
+DMN_SCATTER(dmn_scatter_f32_nchw, float, false)
+DMN_SCATTER(dmn_scatter_f32_nhwc, float, true)
