@@ -88,7 +88,7 @@ def infer(options: Options, watch: Watch) -> Report | None:
         refuse_output(options.output, overwrite=options.overwrite, resume=options.resume)
         layout = lay_out(options, package.contract, volume, wish.workers)
         if options.resume:
-            wish = _as_begun(wish, options.output)
+            wish = as_begun(wish, options.output)
         chosen_s = -perf_counter()
         choice, runner = open_best(package, choose(package, wish, watch.say), wish, watch.say)
         opened.callback(runner.close)
@@ -100,19 +100,19 @@ def infer(options: Options, watch: Watch) -> Report | None:
             require_same_run(report_path(options.output), setup, fingerprint)
             watch.say(f"{options.output} is complete already")
             return None
-        drift = _warn(watch, drift_of(setup))
+        drift = warn(watch, drift_of(setup))
         run = _Run(setup, runner, fingerprint, watch, begin_s + chosen_s, chosen_s)
         with run.executed(start) as ledger:
-            statistics = _statistics_of(setup) if run.resumed else run.statistics
-            drift += _warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
-            _write_preview(setup, statistics)
+            statistics = statistics_of(setup) if run.resumed else run.statistics
+            drift += warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
+            write_preview_beside(setup, statistics)
             report = make_report(setup, run.tally(started, statistics.foreground_share, drift))
             write_report(report_path(options.output), report)
             ledger.remove()
     return report
 
 
-def _as_begun(wish: Wish, output: Path) -> Wish:
+def as_begun(wish: Wish, output: Path) -> Wish:
     """Return the wish with the engine that an unfinished run has, where the user leaves it open.
 
     Else another one could have become the fastest meanwhile, and other arithmetic ends in other bytes.
@@ -143,7 +143,8 @@ def _precision_of(report: Path) -> dict[str, str]:
     return {"precision": precision} if isinstance(precision, str) else {}
 
 
-def _warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
+def warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
+    """Say each sentence as a warning; return them all."""
     said = tuple(sentences)
     for sentence in said:
         watch.say(f"warning: {sentence}")
@@ -187,7 +188,7 @@ class _Run:
         else:
             with _opened(self.setup, start, header) as (sink, ledger):
                 self._stream(sink, ledger)
-                _remove_old_report(self.setup.options.output)
+                remove_old_report(self.setup.options.output)
                 with self.clock.stage("write"):
                     sink.finish()
         try:
@@ -259,16 +260,22 @@ class _Run:
             with self.clock.stage("seams"):
                 self.seams.observe(block, working)
         with self.clock.stage("assemble"):
-            probability = self.setup.plan.back.apply(working, block.core, block.output).astype(
-                np.uint8, copy=False
-            )
-            mask = mask_of(probability, self.setup.threshold)
+            probability, mask = assemble(self.setup, block, working)
         with self.clock.stage("write"):
             sink.write(block.output, probability, mask)
             ledger.record(block.index, block_crc(probability, mask))
         with self._lock:
             self.statistics.add(block.output, probability, mask)
             self.voxels += block.output.size
+
+
+def assemble(
+    setup: Setup, block: Block, working: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return probability and mask of `block.output`, uint8 zyx, from the probability of `block.core`."""
+    back = setup.plan.back
+    probability = back.apply(working, block.core, block.output).astype(np.uint8, copy=False)
+    return probability, mask_of(probability, setup.threshold)
 
 
 @contextmanager
@@ -299,30 +306,32 @@ def _opened(setup: Setup, start: Start, header: LedgerHeader) -> Iterator[tuple[
         sink.close()
 
 
-def _remove_old_report(output: Path) -> None:
+def remove_old_report(output: Path) -> None:
     """Remove what stands beside an output that is about to be replaced: it speaks of another run."""
     with translate_os_errors(output, resumable=True):
         report_path(output).unlink(missing_ok=True)
         preview_path(output).unlink(missing_ok=True)
 
 
-def _statistics_of(setup: Setup) -> SliceStatistics:
+def statistics_of(setup: Setup) -> SliceStatistics:
     """Collect the statistics of a finished output, of which this run has seen only a part."""
     statistics = SliceStatistics(setup.plan.output_shape)
-    with open_volume(_probability_of(setup)) as written:
+    with open_volume(probability_of(setup)) as written:
         for block in setup.plan.blocks():
             probability = written.read(block.output).astype(np.uint8, copy=False)
             statistics.add(block.output, probability, mask_of(probability, setup.threshold))
     return statistics
 
 
-def _probability_of(setup: Setup) -> Path:
+def probability_of(setup: Setup) -> Path:
+    """Return where the finished probabilities stand."""
     output = setup.options.output
     return probability_path(output) if output_kind(output) is OutputKind.TIFF else output
 
 
-def _write_preview(setup: Setup, statistics: SliceStatistics) -> None:
-    with open_volume(_probability_of(setup)) as written:
+def write_preview_beside(setup: Setup, statistics: SliceStatistics) -> None:
+    """Write the preview of a finished output beside it."""
+    with open_volume(probability_of(setup)) as written:
         write_volume_preview(
             preview_path(setup.options.output),
             setup.volume,

@@ -149,7 +149,8 @@ def _grids(setup: Setup) -> GridFacts:
 
 def _normalisation(setup: Setup) -> NormalisationFacts:
     intensity = setup.intensity
-    return NormalisationFacts(intensity.low, intensity.high, intensity.clip, int(setup.counts.sum()))
+    sampled = 0 if setup.options.intensity is not None else int(setup.counts.sum())
+    return NormalisationFacts(intensity.low, intensity.high, intensity.clip, sampled)
 
 
 def _plan(setup: Setup) -> PlanFacts:

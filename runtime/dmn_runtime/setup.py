@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,8 @@ ENGINE_KEY = "candidate"
 class Options:
     """What the user asked for; the words of `dmn infer`.
 
-    `threshold` None takes the package's; `workers` None takes one for each CPU core.
+    `threshold` None takes the package's; `workers` None takes one for each CPU core; `intensity` None takes
+    the grey values that become -1 and 1 from a sample of the volume.
     """
 
     package: str
@@ -52,6 +53,7 @@ class Options:
     resume: bool = False
     overwrite: bool = False
     check_seams: bool = False
+    intensity: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,17 @@ def lay_out(options: Options, contract: Contract, volume: Volume, workers: int) 
     Raises:
         DmnError: an option makes no sense, or the volume does not say its voxel size or is constant.
     """
+    plan = plan_of(options, contract, volume, workers)
+    counts = histogram(volume)
+    return Layout(plan, counts, intensity_of(options, contract, counts, volume.path))
+
+
+def plan_of(options: Options, contract: Contract, volume: Volume, workers: int) -> Plan:
+    """Lay out blocks and tiles.
+
+    Raises:
+        DmnError: an option makes no sense, the volume does not say its voxel size, or memory is too small.
+    """
     if options.threshold is not None and not 0.0 < options.threshold < 1.0:
         raise UsageError(
             f"--threshold {options.threshold:g} is no probability: give a number between 0 and 1"
@@ -132,8 +145,29 @@ def lay_out(options: Options, contract: Contract, volume: Volume, workers: int) 
         block=options.block,
     )
     _check_memory(plan, volume, workers)
-    counts = histogram(volume)
-    return Layout(plan, counts, fit_map(counts, contract.normalisation, volume.path))
+    return plan
+
+
+def intensity_of(options: Options, contract: Contract, counts: NDArray[np.int64], path: str) -> IntensityMap:
+    """Return the map that the user gave, else the one of a sample.
+
+    Args:
+        options: the user's words.
+        contract: of the package: says how a sample becomes a map.
+        counts: histogram of the sample (`normalise.histogram`).
+        path: of the volume, for people.
+
+    Raises:
+        DmnError: --intensity is no range, or the sample is constant.
+    """
+    if options.intensity is None:
+        return fit_map(counts, contract.normalisation, path)
+    low, high = options.intensity
+    if not (isfinite(low) and isfinite(high) and low < high):
+        raise UsageError(
+            f"--intensity {low:g},{high:g} is no range of grey values: give LOW,HIGH, LOW < HIGH"
+        )
+    return IntensityMap(low, high, contract.normalisation.clip)
 
 
 def set_up(

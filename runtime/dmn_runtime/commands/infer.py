@@ -71,6 +71,13 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output once the new one is complete.")
     ] = False,
+    intensity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Grey values that become the network's -1 and 1 [percentiles of a sample].",
+        ),
+    ] = None,
     check_seams: Annotated[
         bool, typer.Option("--check-seams", help="Compare voxels beside tile faces with a second look.")
     ] = False,
@@ -99,6 +106,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         check_seams=check_seams,
+        intensity=None if intensity is None else parse_range("--intensity", intensity),
     )
     report = run_watched(options)
     if report is None:
@@ -216,6 +224,19 @@ def parse_spacing(option: str, text: str) -> Spacing:
     if not all(0 < length < float("inf") for length in (z, y, x)):
         raise UsageError(f"{option} {text}: wanted lengths in nm above 0")
     return (z, y, x)
+
+
+def parse_range(option: str, text: str) -> tuple[float, float]:
+    """Parse "LOW,HIGH" into two numbers.
+
+    Raises:
+        UsageError: it is not two numbers.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: wanted two numbers LOW,HIGH, such as 31,204") from error
+    return low, high
 
 
 def _say(sentence: str) -> None:

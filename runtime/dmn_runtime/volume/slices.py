@@ -1,5 +1,6 @@
 """Folders of TIFF, PNG or JPEG slices, ordered by the numbers in their names; a lone picture is one slice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -41,12 +42,26 @@ def open_source(path: Path, inner: str | None) -> Source:
     """
     refuse_inner(path, inner)
     paths, kind = list_slices(path) if path.is_dir() else ([path], KIND_OF_SUFFIX[path.suffix.lower()])
-    slices = [_inspected(p, kind, len(paths)) for p in paths]
+    return open_slices(paths, kind, f"folder of {kind} slices" if path.is_dir() else kind)
+
+
+def open_slices(paths: Sequence[Path], kind: str, name: str) -> Source:
+    """Open slices, in this order, as a volume.
+
+    Args:
+        paths: the files.
+        kind: of all of them, "TIFF", "PNG" or "JPEG".
+        name: of the format, for people.
+
+    Raises:
+        VolumeError: a slice cannot be read, or they differ in shape or type.
+    """
+    slices = [inspect_slice(p, kind, len(paths)) for p in paths]
     _refuse_differing(slices)
     first = slices[0]
     cache: DecodedCache[SegmentKey] = DecodedCache()
     return Source(
-        format=f"folder of {kind} slices" if path.is_dir() else kind,
+        format=name,
         shape=(len(slices), *first.shape),
         dtype=first.dtype,
         voxel_nm=None if first.index is None else first.index.voxel_nm,
@@ -74,7 +89,12 @@ def list_slices(folder: Path) -> tuple[list[Path], str]:
     return sorted(found, key=lambda p: natural_key(p.name)), kinds.pop()
 
 
-def _inspected(path: Path, kind: str, count: int) -> SliceFile:
+def inspect_slice(path: Path, kind: str, count: int) -> SliceFile:
+    """Look at one slice of a volume of `count` slices, without decoding it.
+
+    Raises:
+        VolumeError: it cannot be read, or is not one grey slice.
+    """
     # Translated for each slice, so that the sentence names the file and not the folder.
     with foreign_errors(str(path), kind):
         return _inspect_tiff(path, count) if kind == "TIFF" else _inspect_picture(path, kind)
@@ -122,6 +142,17 @@ def _read(slices: list[SliceFile], region: Region, cache: DecodedCache[SegmentKe
             with PositionalFile(one.path) as file:
                 target[...] = read_slices(file, one.index.slices, window, cache, z)[0]
     return out
+
+
+def read_slice(one: SliceFile) -> NDArray[np.generic]:
+    """Decode a whole slice, yx; the array is the caller's own.
+
+    Raises:
+        VolumeError: it is damaged or cut off, or changed since it was looked at.
+    """
+    with foreign_errors(str(one.path), one.kind):
+        whole = Region((0, 0, 0), (1, *one.shape))
+        return _read([one], whole, DecodedCache(0))[0]
 
 
 def _grid(one: SliceFile) -> SegmentGrid:

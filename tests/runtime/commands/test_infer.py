@@ -24,7 +24,7 @@ from dmn_runtime.commands.infer import parse_spacing, parse_triple
 from dmn_runtime.engines import choose, trial
 from dmn_runtime.engines.examination import Wish
 from dmn_runtime.errors import UsageError
-from dmn_runtime.inference import _as_begun
+from dmn_runtime.inference import as_begun
 from dmn_runtime.setup import ENGINE_KEY
 from dmn_runtime.sink.ledger import Ledger, LedgerHeader
 
@@ -244,7 +244,7 @@ def test_a_run_that_ends_before_its_report_goes_on_to_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(inference, "_write_preview", interrupted)
+        patched.setattr(inference, "write_preview_beside", interrupted)
         assert infer(*words, "--overwrite", "--threshold", 0.9) == 130
     assert not (tmp_path / "seg.report.json").exists()
     assert infer(*words, "--resume", "--threshold", 0.9) == 0
@@ -644,7 +644,7 @@ def test_engine_and_precision_are_each_taken_from_the_ledger(
     output = tmp_path / "seg.tif"
     begun = {ENGINE_KEY: {"engine": "openvino", "precision": "int8"}}
     Ledger.create(output, LedgerHeader("in", "package", {}, "1", begun)).close()
-    found = _as_begun(Wish(engine, precision, 2, 64, True), output)
+    found = as_begun(Wish(engine, precision, 2, 64, True), output)
     assert found == Wish(*wanted, 2, 64, True)
 
 
@@ -659,7 +659,7 @@ def test_a_ledger_with_a_senseless_extra_leaves_the_wish(tmp_path: Path, extra: 
     path = tmp_path / "seg.tif.ledger.jsonl"
     text = json.dumps(json.loads(path.read_text()) | {"extra": extra}).replace("ENGINE", ENGINE_KEY)
     path.write_text(text + "\n")
-    assert _as_begun(Wish("auto", "auto", 2), output) == Wish("auto", "auto", 2)
+    assert as_begun(Wish("auto", "auto", 2), output) == Wish("auto", "auto", 2)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
@@ -695,5 +695,47 @@ def test_the_precision_of_a_finished_output_is_that_of_its_report(
 ) -> None:
     if report is not None:
         (tmp_path / "seg.report.json").write_text(report)
-    assert _as_begun(Wish("auto", "auto", 2), tmp_path / "seg.tif") == Wish("auto", precision, 2)
-    assert _as_begun(Wish("auto", "fp32", 2), tmp_path / "seg.tif") == Wish("auto", "fp32", 2)
+    assert as_begun(Wish("auto", "auto", 2), tmp_path / "seg.tif") == Wish("auto", precision, 2)
+    assert as_begun(Wish("auto", "fp32", 2), tmp_path / "seg.tif") == Wish("auto", "fp32", 2)
+
+
+def test_given_intensities_are_the_map(small_package: Package, stack: Path, tmp_path: Path) -> None:
+    words = [small_package(), stack, "-o"]
+    assert infer(*words, tmp_path / "sampled.tif") == 0
+    report = json.loads((tmp_path / "sampled.report.json").read_text())
+    low, high = report["normalisation"]["low"], report["normalisation"]["high"]
+    assert infer(*words, tmp_path / "same.tif", "--intensity", f"{low},{high}") == 0
+    assert infer(*words, tmp_path / "other.tif", "--intensity", f"{low},{high / 2}") == 0
+    sampled, same, other = (
+        tifffile.imread(tmp_path / f"{name}.probability.tif") for name in ("sampled", "same", "other")
+    )
+    np.testing.assert_array_equal(sampled, same)
+    assert (sampled != other).any()
+    given = json.loads((tmp_path / "other.report.json").read_text())["normalisation"]
+    assert given == {
+        "low": low,
+        "high": high / 2,
+        "clip": report["normalisation"]["clip"],
+        "sampled_voxels": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("9", "two numbers LOW,HIGH"),
+        ("a,b", "two numbers LOW,HIGH"),
+        ("9,9", "LOW < HIGH"),
+        ("0,inf", "no range"),
+    ],
+)
+def test_an_intensity_that_is_no_range_is_refused(
+    small_package: Package,
+    stack: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    sentence: str,
+) -> None:
+    said = refused(capsys, small_package(), stack, "-o", tmp_path / "seg.tif", "--intensity", words)
+    assert sentence in said
