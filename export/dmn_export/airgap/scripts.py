@@ -1,4 +1,8 @@
-"""The install scripts: two lines that do the work, then the next command."""
+"""The install scripts: two lines that do the work, then the next command.
+
+pip is kept from every setting of the PC: `--isolated` passes over the user's pip.conf and variables, and a
+PIP_CONFIG_FILE that is the null device over the system's, either of which could send pip to a network.
+"""
 
 import shlex
 
@@ -10,8 +14,9 @@ ENVIRONMENT = "dmn-env"
 _SH = """\
 #!/bin/sh
 # Installs DMN into the folder {env}, from the wheels beside; needs Python {pythons}, no network, no rights.
+export PIP_CONFIG_FILE=/dev/null
 cd "$(dirname "$0")" && {{ {finding}; }} &&
-{env}/bin/python -m pip install --no-index --find-links wheels/linux {wanted} || {{
+{env}/bin/python -m pip --isolated install --no-index --find-links wheels/linux {wanted} || {{
     echo "DMN was not installed: see 'If something fails' in README.md" >&2; exit 1; }}
 echo "DMN is installed. Next:"
 printf '  %s\\n' {next}
@@ -20,8 +25,10 @@ printf '  %s\\n' {next}
 _BAT = """\
 @echo off
 rem Installs DMN into the folder {env}, from the wheels beside; needs Python {pythons}, no network, no rights.
+setlocal & set "PIP_CONFIG_FILE=nul"
 pushd "%~dp0" && ({finding}) || goto failed
-{env}\\Scripts\\python -m pip install --no-index --find-links wheels\\windows {wanted} || goto failed
+{env}\\Scripts\\python -m pip --isolated install --no-index --find-links wheels\\windows {wanted} \
+|| goto failed
 echo DMN is installed. Next, in a command prompt in this folder:
 echo   {next}
 popd

@@ -14,6 +14,7 @@ from dmn_export.airgap.scripts import first_command, install_bat, install_sh
 PRETENDER = """\
 #!/bin/sh
 echo "{name} $*" >> "$LOG"
+[ "$2" != pip ] || echo "pip reads $PIP_CONFIG_FILE" >> "$LOG"
 case "$1 $2" in
 "-m venv") [ -z "$NO_VENV" ] || exit 1; mkdir -p dmn-env/bin; cp "$0" dmn-env/bin/python ;;
 "-m pip") [ -z "$NO_PIP" ] || exit 1 ;;
@@ -60,8 +61,9 @@ def test_install_sh_makes_the_environment_beside_itself_and_tells_the_next_comma
     assert status == 0
     assert calls == [
         "python3.11 -m venv --clear dmn-env",
-        "python3.11 -m pip install --no-index --find-links wheels/linux dmn-em[openvino] onnxruntime==1.31.1 "
-        "openvino==2026.4.1",
+        "python3.11 -m pip --isolated install --no-index --find-links wheels/linux dmn-em[openvino] "
+        "onnxruntime==1.31.1 openvino==2026.4.1",
+        "pip reads /dev/null",
     ]
     assert printed.endswith(
         "DMN is installed. Next:\n"
@@ -89,10 +91,11 @@ def test_install_bat_is_written_for_windows(plan: FolderPlan) -> None:
     text = install_bat(plan, "100% mito.zip")
     assert text.count("\r\n") == text.count("\n") == len(text.splitlines())
     lines = text.splitlines()
-    assert lines[2:4] == [
+    assert lines[2:5] == [
+        'setlocal & set "PIP_CONFIG_FILE=nul"',
         'pushd "%~dp0" && (py -3.12 -m venv --clear dmn-env || py -3.11 -m venv --clear dmn-env) '
         "|| goto failed",
-        "dmn-env\\Scripts\\python -m pip install --no-index --find-links wheels\\windows "
+        "dmn-env\\Scripts\\python -m pip --isolated install --no-index --find-links wheels\\windows "
         '"dmn-em[openvino]" "onnxruntime==1.31.1" "openvino==2026.4.1" || goto failed',
     ]
     assert 'echo   dmn-env\\Scripts\\dmn infer "100%% mito.zip" STACK.tif -o segmentation.ome.zarr' in lines
@@ -107,3 +110,18 @@ def test_scripts_install_no_extra_that_nobody_asked_for(plan: FolderPlan) -> Non
 def test_the_first_command_is_that_of_the_system() -> None:
     assert first_command("linux", "mito.zip").startswith("dmn-env/bin/dmn infer mito.zip STACK.tif")
     assert first_command("windows", "mito.zip").startswith('dmn-env\\Scripts\\dmn infer "mito.zip" STACK.tif')
+
+
+@on_posix
+def test_no_settings_of_pip_reach_the_installation(tmp_path: Path, plan: FolderPlan) -> None:
+    """Run the script's own call of pip, the real one, where a pip.conf and a variable would break it."""
+    text = install_sh(replace(plan, extras=(), pins=()), "mito.zip")
+    export, pip = (line for line in text.splitlines() if line.startswith(("export ", "dmn-env/bin/python ")))
+    call = f"{export}\n{pip.removesuffix(' || {')} --help".replace("dmn-env/bin/python", sys.executable)
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\nno_such = [\n[")
+    more = {"PIP_CONFIG_FILE": str(settings), "PIP_PROGRESS_BAR": "no such", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", call], env={"PATH": "/bin", **more}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
