@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.contract import QUANTILE_PERCENTS, Certificate, Contract
+from dmn_runtime.engines.catalogue import KINDS
 from dmn_runtime.geometry import Region, Spacing, Triple
 from dmn_runtime.layout import layout_words
 from dmn_runtime.normalise import histogram, percentile
@@ -148,6 +149,7 @@ def package_text(package: Package, word: str) -> str:
         ),
         ("domain", f"{100 * contract.domain.foreground_share:.2g} % foreground in the training labels"),
         *_certificate_rows(contract),
+        *_engine_rows(contract),
         *_plan_rows(contract),
         ("sha256", f"{package.sha256}; every member has its recorded hash"),
         ("try next", f"dmn infer {word} STACK.tif -o result.ome.zarr"),
@@ -165,11 +167,19 @@ def _certificate_rows(contract: Contract) -> list[tuple[str, str]]:
     return [
         (
             "certified",
-            f"{name} by {one.engine}: max |dp| {one.max_dp:.1g}, IoU change {one.iou_change:.1g} against the "
-            f"trained network, on {one.tiles} tiles" + _speed_words(one),
+            f"{name} as {one.library} computes it: max |dp| {one.max_dp:.1g}, IoU change "
+            f"{one.iou_change:.1g} from the trained network, on {one.tiles} tiles" + _speed_words(one),
         )
         for name, precision in contract.precisions.items()
         for one in precision.certificates
+    ]
+
+
+def _engine_rows(contract: Contract) -> list[tuple[str, str]]:
+    """Say what runs each precision: a certificate may be by a library that no engine runs it with."""
+    return [
+        ("run by", f"{name}: {', '.join(kind.word for kind in KINDS if name in kind.precisions)}")
+        for name in contract.precisions
     ]
 
 

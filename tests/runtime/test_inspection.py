@@ -78,7 +78,11 @@ def test_a_package_in_words(tested_package):
     assert "method source_only, seed 3" in text
     assert "10 nm pixels (y, x); other volumes are resampled" in text
     assert "halo 6 px, stride 2 px" in text
-    assert "fp32 by cpu: max |dp| 1e-06, IoU change 0 against the trained network, on 2 tiles\n" in text
+    assert (
+        "certified    fp32 as onnxruntime 1.31.1 computes it: max |dp| 1e-06, IoU change 0 from the trained "
+        "network, on 2 tiles\n"
+    ) in text
+    assert "  run by       fp32: tensorrt, tensorrt_rtx, cuda, openvino, cpu\n" in text
     assert "dmn infer tested.zip STACK.tif -o result.ome.zarr" in text
 
 
@@ -91,12 +95,17 @@ def test_every_certificate_of_a_package_is_told_with_its_speed(tested_package, c
     precisions = {
         "fp32": Precision("weights.onnx", (measured[0],)),
         "int8": Precision("w.onnx", (measured[1],)),
+        "fp16": Precision("h.onnx", (measured[0],)),
     }
     told = dataclasses.replace(package, contract=dataclasses.replace(package.contract, precisions=precisions))
     text = package_text(told, "tested.zip")
     assert "on 2 tiles; 2.00 Mvoxel/s on Some CPU" in text
-    assert "int8 by openvino: max |dp|" in text
+    assert "int8 as onnxruntime 1.31.1 computes it: max |dp|" in text
+    assert "  run by       int8: openvino, cpu\n" in text
     assert "; 6.00 Mvoxel/s, 3.0 times fp32 on Some CPU" in text
+    # Certified by a library that dmn infer does not run it with.
+    assert "fp16 as onnxruntime 1.31.1 computes it" in text
+    assert "  run by       fp16: tensorrt, tensorrt_rtx, cuda\n" in text
 
 
 def test_engines_that_travel_in_the_package_are_told(tested_package):
