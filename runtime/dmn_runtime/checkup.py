@@ -28,6 +28,9 @@ GIVES = {
 }
 """Extra of this project -> what it is good for."""
 
+_ENGINE_OF = {"openvino": "openvino", "tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""Extra that brings an engine -> the engine's word."""
+
 LEAST_MEMORY_GB = 4
 LEAST_DISK_GB = 5
 _REINSTALL = "pip install --force-reinstall dmn-em"
@@ -169,10 +172,22 @@ def _check_extras() -> list[Finding]:
 
 
 def _extra(extra: str, gives: str) -> Finding:
+    if extra in _ENGINE_OF:
+        return _engine(extra, gives)
     needed = [name for name, of in EXTRA_OF.items() if of == extra]
     missing = [name for name in needed if not is_present(name)]
     if missing:
         return Finding(extra, "optional", f"{gives}; not installed", f"pip install 'dmn-em[{extra}]'")
+    return Finding(extra, "works", gives)
+
+
+def _engine(extra: str, gives: str) -> Finding:
+    """Tell of an engine what `dmn verify` tells: a library alone may not be enough to run it."""
+    from dmn_runtime.engines.catalogue import kind_of
+
+    why = kind_of(_ENGINE_OF[extra]).absence()
+    if why is not None:
+        return Finding(extra, "optional", f"{gives}; not here: {why}")
     return Finding(extra, "works", gives)
 
 

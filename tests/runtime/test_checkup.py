@@ -6,6 +6,7 @@ import pytest
 
 from dmn_runtime import checkup, package, selftest
 from dmn_runtime.checkup import Finding, check_up, guarded
+from dmn_runtime.engines import catalogue
 from dmn_runtime.errors import PackageError
 from dmn_runtime.extras import EXTRA_OF
 from dmn_runtime.gpu import inquiry
@@ -68,6 +69,28 @@ def test_every_extra_is_explained_and_has_its_command(monkeypatch):
     found = {finding.name: finding for finding in checkup._check_extras()}
     assert (found["hdf5"].state, found["hdf5"].mend) == ("optional", "pip install 'dmn-em[hdf5]'")
     assert (found["mrc"].state, found["mrc"].mend) == ("works", None)
+
+
+@pytest.mark.parametrize(
+    ("present", "gpus"),
+    [
+        ((), 0),
+        (("openvino", "tensorrt_rtx"), 0),
+        (("openvino", "tensorrt_rtx"), 1),
+        (("tensorrt_rtx", "cuda.core"), 0),
+        (("tensorrt", "tensorrt_rtx", "cuda.core"), 1),
+    ],
+    ids=str,
+)
+def test_engines_are_told_in_the_words_of_dmn_verify(monkeypatch, present, gpus):
+    monkeypatch.setattr(catalogue, "is_present", lambda name: name in present)
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: ("a GPU",) * gpus)
+    found = {finding.name: finding for finding in checkup._check_extras()}
+    absences = catalogue.absences_here()
+    for extra, word in [("openvino",) * 2, ("tensorrt",) * 2, ("tensorrt-rtx", "tensorrt_rtx")]:
+        why = absences[word]
+        words = checkup.GIVES[extra] + (f"; not here: {why}" if why else "")
+        assert found[extra] == Finding(extra, "optional" if why else "works", words)
 
 
 def test_a_processor_without_avx2_is_slow(monkeypatch):
