@@ -5,6 +5,13 @@ itself was written:
 
     {"format": "dmn-ledger", "version": 1, "input": "9f2c...", "package": "77ab...", ...}
     {"block": 0, "crc32": 3421780262}
+
+Live mode, where slices may be written anew after they were used, also records those slices, and with each
+block what it was made of; there a later line of a block holds in the place of an earlier one:
+
+    {"slice": 12, "name": "s0013.tif", "size": 92160, "mtime_ns": 1764000000000000000, "crc32": 271828}
+    {"block": 1, "crc32": 1208371, "stamp": 3735928559, "stop": 16}
+    {"block": 1, "void": true}
 """
 
 import json
@@ -76,6 +83,29 @@ class LedgerHeader:
         return whole
 
 
+@dataclass(frozen=True)
+class Made:
+    """What a block of live mode was made of.
+
+    Attributes:
+        stamp: a number for the content and order of its slices (`dmn_runtime.live.schedule.wanted_stamp`).
+        stop: the slice behind its last one.
+    """
+
+    stamp: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class SliceNote:
+    """One version of a slice that live mode has used: its file and the CRC-32 of its pixels."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    crc32: int
+
+
 def block_crc(probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> int:
     """Return the CRC-32 of a block's probability and mask, both zyx uint8, in this order."""
     return zlib.crc32(np.ascontiguousarray(mask).data, zlib.crc32(np.ascontiguousarray(probability).data))
@@ -87,10 +117,14 @@ class Ledger:
 
     Attributes:
         done: indices of the blocks that earlier runs finished.
+        made: what those of live mode were made of.
+        slices: number of a slice to the version that earlier runs in live mode used last.
     """
 
-    def __init__(self, output: Path, done: frozenset[int], size: int) -> None:
-        self.done = done
+    def __init__(self, output: Path, content: "_Content", size: int) -> None:
+        self.done = frozenset(content.crcs)
+        self.made = content.made
+        self.slices = content.slices
         self._output = output
         self._lock = threading.Lock()
         self._size = size
@@ -112,7 +146,7 @@ class Ledger:
         line = _line(header.as_json())
         with translate_os_errors(output, resumable=False):
             _write_whole(path, line)
-        return cls(output, frozenset(), len(line))
+        return cls(output, _Content(), len(line))
 
     @classmethod
     def resume(cls, output: Path, header: LedgerHeader) -> Self:
@@ -133,7 +167,7 @@ class Ledger:
         lines = content[:size].splitlines()
         begun = _header(path, lines)
         _compare(output, begun, header.as_json())
-        return cls(output, _blocks(path, lines), size)
+        return cls(output, _content(path, lines), size)
 
     @classmethod
     def begun(cls, output: Path) -> dict[str, Any] | None:
@@ -150,17 +184,39 @@ class Ledger:
         """Tell whether any block is finished, by this run or an earlier one."""
         return bool(self.done) or self._recorded > 0
 
-    def record(self, index: int, crc: int) -> None:
+    def record(self, index: int, crc: int, made: Made | None = None) -> None:
         """Append a finished block; it is on disk when this returns.
 
         Args:
             index: the block's number in the plan.
             crc: `block_crc` of what was written.
+            made: in live mode, what it was made of.
 
         Raises:
             OutputError: it cannot be written; the ledger stays whole.
         """
-        line = _line({"block": index, "crc32": crc})
+        self._append({"block": index, "crc32": crc, **({} if made is None else vars(made))})
+        with self._lock:
+            self._recorded += 1
+
+    def void(self, index: int) -> None:
+        """Take back a block of live mode, which is about to be written anew.
+
+        Raises:
+            OutputError: as `record`.
+        """
+        self._append({"block": index, "void": True})
+
+    def note(self, z: int, version: SliceNote) -> None:
+        """Append the version of slice `z` that live mode uses from here on.
+
+        Raises:
+            OutputError: as `record`.
+        """
+        self._append({"slice": z, **vars(version)})
+
+    def _append(self, value: dict[str, Any]) -> None:
+        line = _line(value)
         with self._lock, translate_os_errors(self._output, resumable=True):
             try:
                 written = self._file.write(line)
@@ -173,7 +229,6 @@ class Ledger:
                 self._file.seek(self._size)
                 raise
             self._size += len(line)
-            self._recorded += 1
 
     def close(self) -> None:
         """Close the file; it stays for a resumed run."""
@@ -232,14 +287,53 @@ def _header(path: Path, lines: list[bytes]) -> dict[str, Any]:
     return header
 
 
-def _blocks(path: Path, lines: list[bytes]) -> frozenset[int]:
-    crcs: dict[int, int] = {}
+@dataclass
+class _Content:
+    """What the lines behind the header say."""
+
+    crcs: dict[int, int] = field(default_factory=dict)
+    made: dict[int, Made] = field(default_factory=dict)
+    slices: dict[int, SliceNote] = field(default_factory=dict)
+
+    def take_block(self, value: dict[str, Any]) -> bool:
+        """Take in a block's line; tell whether it makes sense."""
+        index, crc = value.get("block"), value.get("crc32")
+        if not _are_counts(index):
+            return False
+        if value.get("void") is True:
+            self.crcs.pop(index, None)
+            self.made.pop(index, None)
+            return True
+        if type(crc) is not int:
+            return False
+        if "stamp" not in value:
+            return self.crcs.setdefault(index, crc) == crc
+        if not _are_counts(value["stamp"], value.get("stop")):
+            return False
+        self.crcs[index] = crc
+        self.made[index] = Made(value["stamp"], value["stop"])
+        return True
+
+    def take_slice(self, value: dict[str, Any]) -> bool:
+        """Take in a slice's line; tell whether it makes sense."""
+        name, numbers = value.get("name"), [value.get(key) for key in ("size", "mtime_ns", "crc32")]
+        if type(name) is not str or not _are_counts(value["slice"], *numbers):
+            return False
+        self.slices[value["slice"]] = SliceNote(name, *numbers)
+        return True
+
+
+def _are_counts(*values: Any) -> bool:
+    return all(type(value) is int and value >= 0 for value in values)
+
+
+def _content(path: Path, lines: list[bytes]) -> _Content:
+    content = _Content()
     for number, line in enumerate(lines[1:], start=2):
         value = _parse(path, number, line)
-        index, crc = value.get("block"), value.get("crc32")
-        if type(index) is not int or type(crc) is not int or index < 0 or crcs.setdefault(index, crc) != crc:
+        if not (content.take_slice(value) if "slice" in value else content.take_block(value)):
             raise _damaged(path, number)
-    return frozenset(crcs)
+    return content
 
 
 def _compare(output: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:

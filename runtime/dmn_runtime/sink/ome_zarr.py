@@ -4,6 +4,7 @@ The metadata is a few lines of JSON, put in as Zarr attributes: the libraries th
 xarray, which the lean runtime does without. They check it in `tests/interop/check_ome_zarr.py`.
 """
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from dmn_runtime.errors import ResumeError
-from dmn_runtime.geometry import Region, Spacing
+from dmn_runtime.geometry import Region, Spacing, ceil_div
 from dmn_runtime.sink.base import SinkSpec
 from dmn_runtime.sink.block import check_block
-from dmn_runtime.sink.disk import move_into_place, translate_os_errors
+from dmn_runtime.sink.disk import move_into_place, remove, translate_os_errors
 from dmn_runtime.sink.paths import partial_path
 from dmn_runtime.sink.pyramid import Level, mean_levels, nearest_levels, plan_pyramid
+from dmn_runtime.whole_file import whole_file
 
 VERSION = "0.5"
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0))
@@ -133,6 +135,37 @@ def _reopen_array(path: Path, level: Level) -> zarr.Array[Any]:
             "begun with, or start anew with --overwrite"
         )
     return array
+
+
+def resize(spec: SinkSpec) -> None:
+    """Give the partial output that is there the depth of `spec`; blocks that both have stay as they are.
+
+    Shards are addressed by their place, so that only the descriptions change. Killed anywhere, it can be
+    done again, to this or another depth.
+
+    Raises:
+        ResumeError: a description is damaged.
+        OutputError, OSError: it cannot be written.
+    """
+    root = partial_path(spec.path)
+    for image in (root, root / "labels" / "mask"):
+        for index, level in enumerate(plan_pyramid(spec.shape, spec.block, spec.voxel_nm)):
+            _resize_array(image / str(index), level)
+
+
+def _resize_array(array: Path, level: Level) -> None:
+    path = array / "zarr.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        description["shape"] = list(level.shape)
+    except (OSError, ValueError, TypeError) as error:
+        raise ResumeError(f"{path} is damaged ({error}): start anew with --overwrite") from error
+    with whole_file(path, "description") as new:
+        new.write_text(json.dumps(description, indent=2), encoding="utf-8")
+    slabs = ceil_div(level.shape[0], level.shard[0])
+    for beyond in (array / "c").glob("*"):
+        if beyond.name.isdigit() and int(beyond.name) >= slabs:
+            remove(beyond)
 
 
 def image_metadata(spec: SinkSpec, levels: tuple[Level, ...]) -> dict[str, Any]:

@@ -73,6 +73,24 @@ def _construct(kind: OutputKind, spec: SinkSpec, *, resume: bool) -> Sink:
     return TiffSink(spec, resume=resume)
 
 
+def resize_partial(spec: SinkSpec) -> None:
+    """Give the partial output of `spec.path` the depth of `spec`; what both have stays, more is empty.
+
+    Raises:
+        OutputError: it cannot be written.
+        ResumeError: it is damaged, or differs in more than its depth.
+    """
+    with translate_os_errors(spec.path, resumable=True):
+        if output_kind(spec.path) is OutputKind.OME_ZARR:
+            from dmn_runtime.sink import ome_zarr
+
+            ome_zarr.resize(spec)
+        else:
+            from dmn_runtime.sink import tiff
+
+            tiff.resize(spec)
+
+
 def prepare_output(path: Path, *, overwrite: bool, resume: bool) -> Start:
     """Agree or refuse to write the output `path`, and clear away what an unfinished run left there.
 

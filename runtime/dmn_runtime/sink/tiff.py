@@ -25,6 +25,8 @@ from dmn_runtime.sink.paths import final_paths, partial_path
 
 BIG_FROM_BYTES = 2**31 - 2**25
 """From here on BigTIFF: classic offsets reach 4 GiB, but many readers keep them in signed 32 bits."""
+_PIECE_BYTES = 16 * 2**20
+_ANEW = "start anew with --overwrite"
 _DIRECTORY_BYTES = 512
 """More than one page's directory takes up, also in BigTIFF."""
 
@@ -133,8 +135,49 @@ def _file_bytes(shape: Triple) -> int:
     return prod(shape) + shape[0] * _DIRECTORY_BYTES
 
 
-def _lay_out(path: Path, spec: SinkSpec) -> None:
-    """Write a TIFF whose voxels are a hole in the file: all zero, and no disk space used yet."""
+def resize(spec: SinkSpec) -> None:
+    """Give the partial output that is there the depth of `spec`; slices that both have keep their voxels.
+
+    Killed anywhere, it can be done again, to this or another depth.
+
+    Raises:
+        ResumeError: a file is damaged or differs in more than its depth.
+        OutputError, OSError: it cannot be written.
+    """
+    _take_back(spec)
+    for path in final_paths(spec.path):
+        old = _under_construction(spec, path)
+        origin, found = _layout(old)
+        if found[1:] != spec.shape[1:]:
+            raise ResumeError(f"{old} holds {found} voxels, this run writes {spec.shape}: {_ANEW}")
+        if found[0] != spec.shape[0]:
+            require_space(spec.path, _file_bytes(spec.shape))
+            new = old.with_name(old.name + ".new")
+            _lay_out(new, spec, old.name)
+            _copy(old, origin, new, _layout(new)[0], prod(spec.shape[1:]) * min(found[0], spec.shape[0]))
+            new.replace(old)
+
+
+def _copy(source: Path, source_at: int, target: Path, target_at: int, count: int) -> None:
+    """Copy `count` bytes from one file into another, piece by piece."""
+    with source.open("rb") as read, target.open("r+b") as written:
+        read.seek(source_at)
+        written.seek(target_at)
+        while count:
+            piece = read.read(min(count, _PIECE_BYTES))
+            if not piece:
+                raise ResumeError(f"{source} is cut off: {_ANEW}")
+            written.write(piece)
+            count -= len(piece)
+        written.flush()
+        os.fsync(written.fileno())
+
+
+def _lay_out(path: Path, spec: SinkSpec, name: str | None = None) -> None:
+    """Write a TIFF whose voxels are a hole in the file: all zero, and no disk space used yet.
+
+    `name` is the name in its description where it is to bear another than now.
+    """
     tifffile.imwrite(
         path,
         shape=spec.shape,
@@ -142,7 +185,7 @@ def _lay_out(path: Path, spec: SinkSpec) -> None:
         photometric="minisblack",
         bigtiff=_file_bytes(spec.shape) >= BIG_FROM_BYTES,
         ome=True,
-        metadata=_metadata(path.name, spec),
+        metadata=_metadata(name or path.name, spec),
     )
 
 
@@ -161,17 +204,19 @@ def _origin(path: Path, shape: Triple) -> int:
     Raises:
         ResumeError: the file is not the one that `_lay_out` made.
     """
+    origin, found = _layout(path)
+    if found != shape or path.stat().st_size < origin + prod(shape):
+        raise ResumeError(f"{path} holds {found} voxels, this run writes {shape}: {_ANEW}")
+    return origin
+
+
+def _layout(path: Path) -> tuple[int, tuple[int, ...]]:
+    """Return the offset of the first voxel of a TIFF laid out here, and its shape, zyx."""
     try:
         with tifffile.TiffFile(path) as tiff:
-            origin = tiff.pages[0].dataoffsets[0]
-            found = (len(tiff.pages), *tiff.pages[0].shape)
+            return tiff.pages[0].dataoffsets[0], (len(tiff.pages), *tiff.pages[0].shape)
     except (tifffile.TiffFileError, IndexError) as error:
-        raise ResumeError(f"{path} is damaged ({error}): start anew with --overwrite") from error
-    if found != shape or path.stat().st_size < origin + prod(shape):
-        raise ResumeError(
-            f"{path} holds {found} voxels, this run writes {shape}: start anew with --overwrite"
-        )
-    return origin
+        raise ResumeError(f"{path} is damaged ({error}): {_ANEW}") from error
 
 
 def _take_back(spec: SinkSpec) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dmn_runtime.errors import OutputError, ResumeError
-from dmn_runtime.sink.ledger import Ledger, LedgerHeader, block_crc
+from dmn_runtime.sink.ledger import Ledger, LedgerHeader, Made, SliceNote, block_crc
 from dmn_runtime.sink.paths import ledger_path
 
 HEADER = LedgerHeader(
@@ -257,3 +257,44 @@ def test_nothing_was_begun_where_there_is_no_ledger(tmp_path: Path) -> None:
     assert Ledger.begun(tmp_path / "new.ome.zarr") is None
     ledger_path(tmp_path / "new.ome.zarr").mkdir()
     assert Ledger.begun(tmp_path / "new.ome.zarr") is None
+
+
+def test_in_live_mode_a_later_line_holds_in_the_place_of_an_earlier_one(output: Path) -> None:
+    with closing(Ledger.resume(output, HEADER)) as ledger:
+        ledger.note(4, SliceNote("s5.png", 10, 20, 30))
+        ledger.record(1, 11, Made(5, 8))
+        ledger.record(1, 12, Made(6, 8))
+        ledger.record(2, 13, Made(7, 16))
+        ledger.void(2)
+        ledger.note(4, SliceNote("s5.png", 10, 21, 31))
+    assert ledger_path(output).read_text().endswith(
+        '{"slice":4,"name":"s5.png","size":10,"mtime_ns":20,"crc32":30}\n'
+        '{"block":1,"crc32":11,"stamp":5,"stop":8}\n'
+        '{"block":1,"crc32":12,"stamp":6,"stop":8}\n'
+        '{"block":2,"crc32":13,"stamp":7,"stop":16}\n'
+        '{"block":2,"void":true}\n'
+        '{"slice":4,"name":"s5.png","size":10,"mtime_ns":21,"crc32":31}\n'
+    )  # fmt: skip
+    with closing(Ledger.resume(output, HEADER)) as ledger:
+        assert ledger.done == {0, 7, 1}
+        assert ledger.made == {1: Made(6, 8)}
+        assert ledger.slices == {4: SliceNote("s5.png", 10, 21, 31)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"slice":-1,"name":"a","size":1,"mtime_ns":1,"crc32":1}',
+        '{"slice":1,"name":2,"size":1,"mtime_ns":1,"crc32":1}',
+        '{"slice":1,"name":"a","size":1,"mtime_ns":1}',
+        '{"block":1,"crc32":1,"stamp":"x","stop":1}',
+        '{"block":1,"crc32":1,"stamp":1}',
+        '{"block":"x","void":true}',
+        '{"block":1,"void":false}',
+    ],
+)
+def test_a_senseless_line_of_live_mode_is_damage(output: Path, line: str) -> None:
+    with ledger_path(output).open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ResumeError, match="damaged in line 4"):
+        Ledger.resume(output, HEADER)
