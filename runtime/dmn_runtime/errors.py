@@ -16,6 +16,7 @@
     ├── OutputError             the output exists, cannot be written, or the disk is full
     ├── ResumeError             what is on disk belongs to another input, package or plan
     ├── EngineError             an engine cannot be had on this machine
+    │   └── GpuMemoryError      the GPU, or what it may pin, has not enough memory: less would do
     ├── RecipeError             a recipe's key or value is wrong
     ├── RunError                a run folder is missing, damaged or of another recipe
     └── CertificateError        an exported network does not give the same segmentation
@@ -90,6 +91,10 @@ class ResumeError(DmnError):
 
 class EngineError(DmnError):
     """An engine cannot be had on this machine."""
+
+
+class GpuMemoryError(EngineError):
+    """The GPU, or the host's memory that it may pin, is too small for what was wanted; less would do."""
 
 
 class RecipeError(DmnError):

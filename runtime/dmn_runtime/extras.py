@@ -24,6 +24,7 @@ EXTRA_OF = {
     "tensorrt_rtx": "tensorrt-rtx",
     "cuda.core": "gpu",
     "cuda.bindings": "gpu",
+    "pycuda": "pycuda",
 }
 """Import name -> the extra of this project that brings it."""
 

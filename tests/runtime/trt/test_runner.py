@@ -143,7 +143,7 @@ def test_a_failure_on_the_gpu_is_told_and_the_next_call_works(
 def test_short_memory_leaves_nothing_taken(
     network: bytes, fake_plan: Callable[..., bytes], fake_library: Library, numpy_device: Any
 ) -> None:
-    numpy_device.most_bytes = 5 * 2 * 16 * 16 * 4  # one context takes four such buffers
+    numpy_device.most_bytes = 3 * 2 * 16 * 16 * 4  # one context takes two such buffers
     plan = fake_plan(network, fixed_profile(1, 16, 2), contexts=2)
     with pytest.raises(EngineError, match="bytes left"):
         open_runner(plan, fake_library, numpy_device, "fp32")
