@@ -12,6 +12,8 @@ OWN_WHEEL = "{dmn-em wheel}"
 """Stands in a command for the path of DMN's own wheel, whose name is known once it was built."""
 BUILD = ".build"
 DEFAULT_EXTRAS = ("openvino",)
+MORE_EXTRAS = ("codecs", "hdf5", "mrc", "objects")
+"""What a folder may hold on request; the others make packages, which a PC without network does not."""
 GPU_EXTRA = "tensorrt-rtx"
 GPU_EXTRAS = ("gpu", GPU_EXTRA)
 """What running an engine takes: the way to the GPU, and the library that built it."""
@@ -29,6 +31,7 @@ class AirGapWishes:
         pythons: their Pythons, as "3.11"; empty takes the running one.
         gpu_families: NVIDIA families that the package holds engines for, as "rtx40"; they bring TensorRT-RTX.
         extras: of DMN; None takes `DEFAULT_EXTRAS`, and `GPU_EXTRAS` where GPU families are asked.
+        more_extras: of `MORE_EXTRAS`, beside those.
         own_wheel: a wheel of DMN to take instead of making one.
         overwrite: replace an existing air-gapped folder.
     """
@@ -38,6 +41,7 @@ class AirGapWishes:
     pythons: tuple[str, ...] = ()
     gpu_families: tuple[str, ...] = ()
     extras: tuple[str, ...] | None = None
+    more_extras: tuple[str, ...] = ()
     own_wheel: Path | None = None
     overwrite: bool = False
 
@@ -103,8 +107,8 @@ def plan_folder(wishes: AirGapWishes) -> FolderPlan:
     """Decide every step of the folder.
 
     Raises:
-        UsageError: a platform or Python that there is none of, a platform where GPUs are asked for, or a
-            wheel that is none of DMN.
+        UsageError: a platform, Python or extra that there is none of, a platform where GPUs are asked for,
+            or a wheel that is none of DMN.
         EngineError: a GPU family that there is none of.
         MissingExtra: GPU engines are asked for, and the library that builds them is not installed.
     """
@@ -174,9 +178,15 @@ def _families(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _extras(wishes: AirGapWishes) -> tuple[str, ...]:
-    if wishes.extras is not None:
-        return tuple(dict.fromkeys(wishes.extras))
-    return (*DEFAULT_EXTRAS, *GPU_EXTRAS) if wishes.gpu_families else DEFAULT_EXTRAS
+    more = tuple(word.strip().lower() for word in wishes.more_extras)
+    for word, given in zip(more, wishes.more_extras, strict=True):
+        if word not in MORE_EXTRAS:
+            raise UsageError(
+                f"--with {','.join(wishes.more_extras)} names {given!r}, wanted "
+                f"{', '.join(MORE_EXTRAS[:-1])} or {MORE_EXTRAS[-1]}, comma between: leave it out"
+            )
+    usual = (*DEFAULT_EXTRAS, *GPU_EXTRAS) if wishes.gpu_families else DEFAULT_EXTRAS
+    return tuple(dict.fromkeys((*(usual if wishes.extras is None else wishes.extras), *more)))
 
 
 def _pins(extras: tuple[str, ...], here: Here) -> tuple[str, ...]:

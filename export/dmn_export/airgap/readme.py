@@ -1,6 +1,7 @@
 """The folder's README.md, for the person at the microscope."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from dmn_export.airgap.certificates import certificate_table
 from dmn_export.airgap.plan import GPU_EXTRA, INSTALL_SCRIPTS, FolderPlan
@@ -31,9 +32,9 @@ you move this folder, install again.
 
 {commands}
 
-`STACK.tif` stands for your own stack; folders of images, OME-Zarr, HDF5 and MRC are read too (the last two
-need extras that this folder may not hold). The answer is `segmentation.ome.zarr`, with a report and a
-preview picture beside it. A run that was stopped goes on with `--resume`.
+`STACK.tif` stands for your own stack; {formats}
+The answer is `segmentation.ome.zarr`, with a report and a preview picture beside it. A run that was stopped
+goes on with `--resume`.
 
 If your file does not say how large a voxel is, tell it in nanometres (z, y, x): `--voxel-nm 40,5,5`. The
 network was trained at {voxel} nm.
@@ -81,6 +82,8 @@ _STEPS = {
 1. Open this folder.
 2. Double-click `install.bat`.""",
 }
+_READERS = {"hdf5": "HDF5", "mrc": "MRC", "codecs": "TIFFs compressed with LZW, Zstandard or JPEG"}
+"""Extra -> what it makes readable."""
 _SYSTEM = {
     "linux": "Linux, in a terminal in this folder",
     "windows": "Windows, in a command prompt in this folder",
@@ -111,6 +114,7 @@ def write_readme(plan: FolderPlan, contract: Contract, package_name: str, propri
             f"{_SYSTEM[platform]}:\n\n    {first_command(platform, package_name)}" for platform in platforms
         ),
         voxel=" x ".join(f"{edge:g}" for edge in contract.voxel_nm),
+        formats=_formats(plan.extras),
         tiles=first.tiles,
         certificates=certificate_table(contract),
         venv=",\n  or, on Debian and Ubuntu, the system's package `python3-venv` is missing"
@@ -118,6 +122,20 @@ def write_readme(plan: FolderPlan, contract: Contract, package_name: str, propri
         else "",
         proprietary=_proprietary(plan, proprietary),
     )
+
+
+def _formats(extras: Sequence[str]) -> str:
+    """Say what can be read with these extras, and what not."""
+    held = [title for extra, title in _READERS.items() if extra in extras]
+    lacking = [title for extra, title in _READERS.items() if extra not in extras]
+    text = f"{_listed(['folders of images', 'OME-Zarr', *held], 'and')} are read too."
+    if lacking:
+        text += f" This folder holds nothing that reads {_listed(lacking, 'or')}."
+    return fill(text, 100)
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def _installer(platforms: Sequence[str]) -> str:

@@ -76,6 +76,14 @@ def command(
             metavar="LIST", help="With --air-gapped: Pythons of the PCs, as 3.11,3.12 [this one's]."
         ),
     ] = None,
+    with_: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            metavar="LIST",
+            help="With --air-gapped: what the PCs can do beside the plain: codecs, hdf5, mrc, objects.",
+        ),
+    ] = None,
     own_wheel: Annotated[
         Path | None,
         typer.Option(help="With --air-gapped: a wheel of dmn-em, instead of making one.", show_default=False),
@@ -95,9 +103,10 @@ def command(
     precisions = PRECISIONS if precision is None else tuple(precision.split(","))
     wishes = Wishes(name, description, threshold, licence, test_input, precisions, strict, overwrite)
     if not air_gapped:
-        if dry_run or any(word is not None for word in (targets, platform, python, own_wheel)):
+        if dry_run or any(word is not None for word in (targets, platform, python, with_, own_wheel)):
             raise UsageError(
-                "--for, --platform, --python, --own-wheel and --dry-run belong to --air-gapped: add it"
+                "--for, --platform, --python, --with, --own-wheel and --dry-run belong to --air-gapped: "
+                "add it"
             )
         exported = export_run(load_run(run), output, wishes, _say)
         typer.echo(_summary(exported.package, exported.refused))
@@ -106,13 +115,18 @@ def command(
         load_run(run),
         output,
         wishes,
-        _air_gap(platform, python, targets, own_wheel, overwrite),
+        _air_gap(platform, python, targets, with_, own_wheel, overwrite),
         dry_run=dry_run,
     )
 
 
 def _air_gap(
-    platform: str | None, python: str | None, targets: str | None, own_wheel: Path | None, overwrite: bool
+    platform: str | None,
+    python: str | None,
+    targets: str | None,
+    with_: str | None,
+    own_wheel: Path | None,
+    overwrite: bool,
 ) -> "AirGapWishes":
     from dmn_export.airgap.here import look_here
     from dmn_export.airgap.plan import AirGapWishes
@@ -123,6 +137,7 @@ def _air_gap(
         platforms=tuple(PLATFORM_TAGS) if platform is None else tuple(platform.split(",")),
         pythons=() if python is None else tuple(python.split(",")),
         gpu_families=() if targets is None else tuple(targets.split(",")),
+        more_extras=() if with_ is None else tuple(with_.split(",")),
         own_wheel=own_wheel,
         overwrite=overwrite,
     )

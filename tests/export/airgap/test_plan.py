@@ -91,6 +91,23 @@ def test_a_given_wheel_is_made_by_nobody(here: Here) -> None:
     assert (plan.own_wheel, plan.builds) == (wheel, ())
 
 
+def test_more_extras_come_beside_the_others_for_every_system(here: Here, gpu_here: Here) -> None:
+    plan = plan_folder(AirGapWishes(here, more_extras=("hdf5", " Codecs", "hdf5")))
+    assert plan.own_requirement == "dmn-em[openvino,hdf5,codecs]"
+    assert [step.words[-3] for step in plan.downloads] == ["{dmn-em wheel}[openvino,hdf5,codecs]"] * 2
+    plan = plan_folder(AirGapWishes(gpu_here, gpu_families=("rtx40",), more_extras=("mrc", "objects")))
+    assert plan.extras == ("openvino", "gpu", "tensorrt-rtx", "mrc", "objects")
+
+
+@pytest.mark.parametrize("word", ["train", "codec", ""])
+def test_an_extra_that_no_folder_holds_is_refused(here: Here, word: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_folder(AirGapWishes(here, more_extras=("hdf5", word)))
+    assert str(caught.value) == (
+        f"--with hdf5,{word} names {word!r}, wanted codecs, hdf5, mrc or objects, comma between: leave it out"
+    )
+
+
 def test_no_extras_are_a_choice(here: Here) -> None:
     plan = plan_folder(AirGapWishes(here, extras=()))
     assert plan.own_requirement == "dmn-em"

@@ -67,6 +67,34 @@ def test_the_readme_speaks_of_what_is_in_the_folder(demo: Contract, here: Here) 
     assert "proprietary" not in text
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            (),
+            "folders of images and OME-Zarr are read too. This folder holds nothing that reads HDF5, MRC or "
+            "TIFFs\ncompressed with LZW, Zstandard or JPEG.",
+        ),
+        (
+            ("objects", "mrc"),
+            "folders of images, OME-Zarr and MRC are read too. This folder holds nothing that reads HDF5 or "
+            "TIFFs\ncompressed with LZW, Zstandard or JPEG.",
+        ),
+        (
+            ("codecs", "hdf5", "mrc"),
+            "folders of images, OME-Zarr, HDF5, MRC and TIFFs\ncompressed with LZW, Zstandard or JPEG are "
+            "read too. The answer",
+        ),
+    ],
+    ids=str,
+)
+def test_the_readme_says_what_the_folder_can_read(
+    demo: Contract, here: Here, more: tuple[str, ...], said: str
+) -> None:
+    text = write_readme(plan_folder(AirGapWishes(here, more_extras=more)), demo, "mito.zip", [])
+    assert said.split() == text[text.index("folders of images") :].split()[: len(said.split())]
+
+
 def test_the_readme_is_silent_about_the_other_system(demo: Contract, here: Here) -> None:
     linux = write_readme(plan_folder(AirGapWishes(here, platforms=("linux",))), demo, "m.zip", [])
     windows = write_readme(plan_folder(AirGapWishes(here, platforms=("windows",))), demo, "m.zip", [])

@@ -42,6 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         ["--platform", "windows"],
         ["--python", "3.11"],
         ["--own-wheel", "dmn.whl"],
+        ["--with", "hdf5"],
         ["--dry-run"],
     ],
 )
@@ -50,7 +51,8 @@ def test_options_of_an_air_gapped_folder_are_refused_without_it(
 ) -> None:
     assert main(["export", str(run_folder), "-o", str(tmp_path / "tiny.zip"), *words]) == 2
     assert capsys.readouterr().err == (
-        "dmn export: --for, --platform, --python, --own-wheel and --dry-run belong to --air-gapped: add it\n"
+        "dmn export: --for, --platform, --python, --with, --own-wheel and --dry-run belong to --air-gapped: "
+        "add it\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -80,6 +82,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
             "'rtx99' is no target: --for takes rtx20, a100, rtx30, rtx40, rtx50, ",
         ),
         (["--for", "linux"], "--for linux names the system linux, wanted GPUs alone: "),
+        (["--with", "hdf"], "--with hdf names 'hdf', wanted codecs, hdf5, mrc or objects, "),
         (["--platform", "macos"], "'macos' is no platform of DMN: ask for linux or windows"),
     ],
 )
@@ -96,6 +99,7 @@ def test_wishes_reach_the_folder_and_its_package_is_summed_up(
 ) -> None:
     folder = tmp_path / "pc"
     words = ["--for", "rtx30,rtx40", "--python", "3.11,3.12", "--own-wheel", "dmn_em-1-py3-none-any.whl"]
+    words += ["--with", "hdf5,mrc"]
     package = ["--precision", "fp32,fp16", "--overwrite"]
     assert main(["export", str(run_folder), "-o", str(folder), "--air-gapped", *words, *package]) == 0
     ((place, wishes, air_gap),) = asked
@@ -106,6 +110,7 @@ def test_wishes_reach_the_folder_and_its_package_is_summed_up(
         platforms=("linux", "windows"),
         pythons=("3.11", "3.12"),
         gpu_families=("rtx30", "rtx40"),
+        more_extras=("hdf5", "mrc"),
         own_wheel=Path("dmn_em-1-py3-none-any.whl"),
         overwrite=True,
     )
