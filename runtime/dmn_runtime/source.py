@@ -21,15 +21,23 @@ def read_working(read: Callable[[Region], Voxels], plan: Plan, region: Region) -
     Returns:
         The voxels of `region`, zyx, in the volume's dtype.
     """
-    mirrored = [
-        reflect(a, b, n) for a, b, n in zip(region.start, region.stop, plan.working_shape, strict=True)
-    ]
+    inside = mirrored_inside(region, plan.working_shape)
+    block = read_inside(read, plan, inside)
+    return block if inside == region else _mirror(block, inside, region, plan.working_shape)
+
+
+def read_inside(read: Callable[[Region], Voxels], plan: Plan, region: Region) -> Voxels:
+    """Return `region` of the working grid, which lies inside the volume; otherwise as `read_working`."""
+    source = plan.forward.source_of(region)
+    return plan.forward.apply(read(source), source, region)
+
+
+def mirrored_inside(region: Region, shape: Triple) -> Region:
+    """Return the smallest region inside a volume of `shape` that holds all that `region` mirrors to."""
+    mirrored = [reflect(a, b, n) for a, b, n in zip(region.start, region.stop, shape, strict=True)]
     low = [int(index.min()) for index in mirrored]
     high = [int(index.max()) + 1 for index in mirrored]
-    inside = Region((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-    source = plan.forward.source_of(inside)
-    block = plan.forward.apply(read(source), source, inside)
-    return block if inside == region else _mirror(block, inside, region, plan.working_shape)
+    return Region((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
 
 def _mirror(block: Voxels, inside: Region, region: Region, shape: Triple) -> Voxels:
