@@ -7,16 +7,18 @@
 //
 // The twins stand in twins.py, the launchers in kernels.py, the law in docs/kernels.md. Where the tiles lie is in
 // the sheet, which is device memory: a captured graph serves every batch. All loops stride over the grid, so any
-// grid and any block of threads is right, and kernels.py chooses the fast ones.
+// grid of any block of up to MOST_THREADS is right, and kernels.py chooses the fast ones.
 //
-// Threads own 16 bytes of the floating-point side. Stores are aligned because packs are laid out from the aligned
-// address at or before the row's first element; loads are wide where their address allows it.
+// Threads own a pack, 16 bytes of the floating-point side. Packs begin at the aligned address at or before the row's
+// first element, so that stores are whole; loads are where their address allows it.
 #if defined(__CUDACC__)
 #include <cuda_fp16.h>
 #endif
 
 typedef unsigned char u8;
 typedef unsigned short u16;
+
+enum { MOST_THREADS = 256 };  // of a block; with the blocks that shall fit on a multiprocessor it bounds registers
 
 // ---- the sheet -------------------------------------------------------------------------------------------------
 
@@ -79,28 +81,20 @@ __device__ __forceinline__ int lead_of(const T* pointer) {
   return static_cast<int>(reinterpret_cast<size_t>(pointer) / sizeof(T) % N);
 }
 
-// Load elements `from` to `to` of those at `pointer`, `stride` apart; the rest of the pack is left as it is.
+// Load N elements that are `stride` apart.
 template <class T, int N>
-__device__ __forceinline__ void load(Pack<T, N>& pack, const T* pointer, int stride, int from, int to) {
-  if (from == 0 && to == N && stride == 1 && is_aligned<T, N>(pointer)) {
-    pack = *reinterpret_cast<const Pack<T, N>*>(pointer);
-    return;
-  }
+__device__ __forceinline__ Pack<T, N> load(const T* pointer, int stride) {
+  if (stride == 1 && is_aligned<T, N>(pointer)) return *reinterpret_cast<const Pack<T, N>*>(pointer);
+  Pack<T, N> pack;
 #pragma unroll
-  for (int i = 0; i < N; ++i)
-    if (i >= from && i < to) pack.of[i] = pointer[static_cast<ptrdiff_t>(i) * stride];
+  for (int i = 0; i < N; ++i) pack.of[i] = pointer[static_cast<ptrdiff_t>(i) * stride];
+  return pack;
 }
 
-// Store elements `from` to `to`.
+// Store N elements at an aligned address.
 template <class T, int N>
-__device__ __forceinline__ void store(T* pointer, const Pack<T, N>& pack, int from, int to) {
-  if (from == 0 && to == N && is_aligned<T, N>(pointer)) {
-    *reinterpret_cast<Pack<T, N>*>(pointer) = pack;
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < N; ++i)
-    if (i >= from && i < to) pointer[i] = pack.of[i];
+__device__ __forceinline__ void store(T* pointer, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(pointer) = pack;
 }
 
 __device__ __forceinline__ int thread_x() { return blockIdx.x * blockDim.x + threadIdx.x; }
@@ -128,42 +122,72 @@ struct Table<u16, Real> {
   __device__ __forceinline__ Real operator()(u16 voxel) const { return __ldg(global + voxel); }
 };
 
-// One slice's pixels first, first + 1, .. of the row that begins at `row`.
-template <class Voxel, class Real, int N>
-__device__ __forceinline__ void look_up_row(Pack<Real, N>& pixels, const Voxel* __restrict__ row,
-                                            const int* __restrict__ sheet, const Table<Voxel, Real>& table,
-                                            int first) {
-  const int start = sheet[PATCH_START + 2];
-  const int inside = first - start;
-  Pack<Voxel, N> voxels;
-  if (first >= 0 && inside >= 0 && first + N <= sheet[VOLUME_SHAPE + 2] && inside + N <= sheet[PATCH_SHAPE + 2]) {
-    load(voxels, row + inside, 1, 0, N);
-  } else {
-#pragma unroll
-    for (int i = 0; i < N; ++i) voxels.of[i] = row[patch_index(sheet, 2, first + i)];
+// Where one row of a plane comes from: `slice` in nchw, all channels' slices in nhwc.
+template <class Voxel>
+struct Source {
+  const Voxel* __restrict__ patch;
+  const int* __restrict__ sheet;
+  const int* __restrict__ origin;  // of the tile, zyx
+  int row;                         // of the patch
+
+  __device__ __forceinline__ const Voxel* slice(int position) const {
+    const size_t z = patch_index(sheet, 0, position);
+    return patch + (z * sheet[PATCH_SHAPE + 1] + row) * sheet[PATCH_PITCH];
   }
+  __device__ __forceinline__ Voxel voxel(const Voxel* slice, int x) const {
+    return slice[patch_index(sheet, 2, origin[2] + x)];
+  }
+};
+
+// Pixels 0 to `length` of a row of one channel. Packs that leave the row, the volume or the patch go pixel by pixel.
+template <class Voxel, class Real, int N>
+__device__ __forceinline__ void gather_row(const Source<Voxel>& source, int position,
+                                           const Table<Voxel, Real>& table, Real* __restrict__ target, int length) {
+  const int* sheet = source.sheet;
+  const Voxel* slice = source.slice(position);
+  const int start = sheet[PATCH_START + 2];
+  const int least = max(0, start) - source.origin[2];
+  const int most = min(sheet[VOLUME_SHAPE + 2], start + sheet[PATCH_SHAPE + 2]) - source.origin[2];
+  const int lead = lead_of<Real, N>(target);
+  for (int x = thread_x() * N - lead; x < length; x += threads_x() * N) {
+    if (x >= max(0, least) && x + N <= min(length, most)) {
+      const Pack<Voxel, N> voxels = load<Voxel, N>(slice + (source.origin[2] + x - start), 1);
+      Pack<Real, N> pixels;
 #pragma unroll
-  for (int i = 0; i < N; ++i) pixels.of[i] = table(voxels.of[i]);
+      for (int i = 0; i < N; ++i) pixels.of[i] = table(voxels.of[i]);
+      store(target + x, pixels);
+    } else {
+#pragma unroll 1
+      for (int i = max(x, 0); i < min(x + N, length); ++i) target[i] = table(source.voxel(slice, i));
+    }
+  }
 }
 
-// Pixels of several slices, channel by channel: elements first, first + 1, .. of a row of nhwc.
+// Elements 0 to `length` of a row whose pixels hold `channels` elements each, slice `position` first.
 template <class Voxel, class Real, int N>
-__device__ __forceinline__ void look_up_channels(Pack<Real, N>& pixels, const Voxel* __restrict__ patch,
-                                                 const int* __restrict__ sheet, const int* __restrict__ origin,
-                                                 const Table<Voxel, Real>& table, int channels, int row, int first,
-                                                 int from, int to) {
-  const size_t pitch = sheet[PATCH_PITCH];
-  int x = (first + from) / channels;
-  int channel = (first + from) % channels;
+__device__ __forceinline__ void gather_channels(const Source<Voxel>& source, int position, int channels,
+                                                const Table<Voxel, Real>& table, Real* __restrict__ target,
+                                                int length) {
+  const int lead = lead_of<Real, N>(target);
+  for (int first = thread_x() * N - lead; first < length; first += threads_x() * N) {
+    int x = max(first, 0) / channels;
+    int channel = max(first, 0) % channels;
+    Pack<Real, N> pixels;
 #pragma unroll
-  for (int i = 0; i < N; ++i) {
-    if (i < from || i >= to) continue;
-    const size_t z = patch_index(sheet, 0, origin[0] - channels / 2 + channel);
-    const Voxel* slice = patch + (z * sheet[PATCH_SHAPE + 1] + row) * pitch;
-    pixels.of[i] = table(slice[patch_index(sheet, 2, origin[2] + x)]);
-    if (++channel == channels) {
-      channel = 0;
-      ++x;
+    for (int i = 0; i < N; ++i) {
+      if (first + i < 0 || first + i >= length) continue;
+      pixels.of[i] = table(source.voxel(source.slice(position + channel), x));
+      if (++channel == channels) {
+        channel = 0;
+        ++x;
+      }
+    }
+    if (first >= 0 && first + N <= length) {
+      store(target + first, pixels);
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; ++i)
+        if (first + i >= 0 && first + i < length) target[first + i] = pixels.of[i];
     }
   }
 }
@@ -174,51 +198,40 @@ __device__ __forceinline__ void gather(const Voxel* __restrict__ patch, const in
                                        const Table<Voxel, Real>& table, Real* __restrict__ batch, int count,
                                        int channels, int height, int width) {
   constexpr int N = 16 / sizeof(Real);
-  const int channels_a_plane = NHWC ? channels : 1;
   const int planes_a_tile = NHWC ? 1 : channels;
-  const int length = width * channels_a_plane;
+  const int length = NHWC ? width * channels : width;
   const int planes = used_tiles(sheet, count) * planes_a_tile;
   for (int plane = thread_z(); plane < planes; plane += threads_z()) {
     const int* origin = sheet + HEADER_WORDS + plane / planes_a_tile * TILE_WORDS + TILE_ORIGIN;
-    const size_t z = patch_index(sheet, 0, origin[0] - channels / 2 + plane % planes_a_tile);
+    const int position = origin[0] - channels / 2 + plane % planes_a_tile;
     for (int y = thread_y(); y < height; y += threads_y()) {
-      const int row = patch_index(sheet, 1, origin[1] + y);
+      const Source<Voxel> source{patch, sheet, origin, patch_index(sheet, 1, origin[1] + y)};
       Real* target = batch + (static_cast<size_t>(plane) * height + y) * length;
-      const int lead = lead_of<Real, N>(target);
-      for (int pack = thread_x(); pack * N - lead < length; pack += threads_x()) {
-        const int first = pack * N - lead;
-        const int from = max(0, -first);
-        const int to = min(N, length - first);
-        Pack<Real, N> pixels;
-        if (channels_a_plane == 1) {
-          const Voxel* slice = patch + (z * sheet[PATCH_SHAPE + 1] + row) * sheet[PATCH_PITCH];
-          look_up_row(pixels, slice, sheet, table, origin[2] + first);
-        } else {
-          look_up_channels(pixels, patch, sheet, origin, table, channels, row, first, from, to);
-        }
-        store(target + first, pixels, from, to);
-      }
+      if (NHWC && channels > 1)
+        gather_channels<Voxel, Real, N>(source, position, channels, table, target, length);
+      else
+        gather_row<Voxel, Real, N>(source, position, table, target, length);
     }
   }
 }
 
-#define DMN_GATHER_U8(name, Real, NHWC)                                                                              \
-  extern "C" __global__ void __launch_bounds__(1024)                                                                 \
-      name(const u8* __restrict__ patch, const int* __restrict__ sheet, const Real* __restrict__ table,              \
-           Real* __restrict__ batch, int count, int channels, int height, int width) {                               \
-    __shared__ Real shared[256];                                                                                     \
-    const int threads = blockDim.x * blockDim.y * blockDim.z;                                                        \
-    const int thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);                          \
-    for (int grey = thread; grey < 256; grey += threads) shared[grey] = table[grey];                                 \
-    __syncthreads();                                                                                                 \
-    gather<u8, Real, NHWC>(patch, sheet, Table<u8, Real>{shared}, batch, count, channels, height, width);            \
+#define DMN_GATHER_U8(name, Real, NHWC)                                                                               \
+  extern "C" __global__ void __launch_bounds__(MOST_THREADS, (NHWC) ? 4 : 5)                                          \
+      name(const u8* __restrict__ patch, const int* __restrict__ sheet, const Real* __restrict__ table,               \
+           Real* __restrict__ batch, int count, int channels, int height, int width) {                                \
+    __shared__ Real shared[256];                                                                                      \
+    const int threads = blockDim.x * blockDim.y * blockDim.z;                                                         \
+    const int thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);                           \
+    for (int grey = thread; grey < 256; grey += threads) shared[grey] = table[grey];                                  \
+    __syncthreads();                                                                                                  \
+    gather<u8, Real, NHWC>(patch, sheet, Table<u8, Real>{shared}, batch, count, channels, height, width);             \
   }
 
-#define DMN_GATHER_U16(name, Real, NHWC)                                                                             \
-  extern "C" __global__ void __launch_bounds__(1024)                                                                 \
-      name(const u16* __restrict__ patch, const int* __restrict__ sheet, const Real* __restrict__ table,             \
-           Real* __restrict__ batch, int count, int channels, int height, int width) {                               \
-    gather<u16, Real, NHWC>(patch, sheet, Table<u16, Real>{table}, batch, count, channels, height, width);           \
+#define DMN_GATHER_U16(name, Real, NHWC)                                                                              \
+  extern "C" __global__ void __launch_bounds__(MOST_THREADS, (NHWC) ? 4 : 5)                                          \
+      name(const u16* __restrict__ patch, const int* __restrict__ sheet, const Real* __restrict__ table,              \
+           Real* __restrict__ batch, int count, int channels, int height, int width) {                                \
+    gather<u16, Real, NHWC>(patch, sheet, Table<u16, Real>{table}, batch, count, channels, height, width);            \
   }
 
 DMN_GATHER_U8(dmn_gather_u8_f16_nchw, __half, false)
@@ -273,12 +286,11 @@ __device__ __forceinline__ Core core_of(const int* __restrict__ sheet, int tile,
   return core;
 }
 
-// Grey levels of N pixels `stride` apart, one channel: the sigmoid.
+// Grey levels and classes of N pixels `stride` apart, one channel: the sigmoid.
 template <class Real, int N>
 __device__ __forceinline__ void one_class(Pack<u8, N>& grey, Pack<u8, N>& mask, const Real* logits, int stride,
-                                          int from, int to, int threshold) {
-  Pack<Real, N> logit = {};
-  load(logit, logits, stride, from, to);
+                                          int threshold) {
+  const Pack<Real, N> logit = load<Real, N>(logits, stride);
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     grey.of[i] = grey_level(sigmoid(real(logit.of[i])));
@@ -290,30 +302,78 @@ __device__ __forceinline__ void one_class(Pack<u8, N>& grey, Pack<u8, N>& mask, 
 // bound of 80 keeps s finite and its 1 / s far below a grey level, so that one pass over the channels is enough.
 template <class Real, int N>
 __device__ __forceinline__ void many_classes(Pack<u8, N>& grey, Pack<u8, N>& mask, const Real* logits, int stride,
-                                             size_t channel_stride, int channels, int from, int to, int threshold) {
-  Pack<Real, N> background = {};
-  Pack<Real, N> best = {};
-  Pack<u8, N> which;
+                                             size_t channel_stride, int channels, int threshold) {
+  const Pack<Real, N> background = load<Real, N>(logits, stride);
+  float best[N];
   float odds[N];
-  load(background, logits, stride, from, to);
 #pragma unroll
   for (int i = 0; i < N; ++i) odds[i] = 0.0f;
+#pragma unroll 1
   for (int channel = 1; channel < channels; ++channel) {
-    Pack<Real, N> logit = {};
-    load(logit, logits + channel * channel_stride, stride, from, to);
+    const Pack<Real, N> logit = load<Real, N>(logits + channel * channel_stride, stride);
 #pragma unroll
     for (int i = 0; i < N; ++i) {
-      odds[i] += __expf(fminf(real(logit.of[i]) - real(background.of[i]), 80.0f));
-      if (channel == 1 || real(logit.of[i]) > real(best.of[i])) {
-        best.of[i] = logit.of[i];
-        which.of[i] = static_cast<u8>(channel);
+      const float value = real(logit.of[i]);
+      odds[i] += __expf(fminf(value - real(background.of[i]), 80.0f));
+      if (channel == 1 || value > best[i]) {
+        best[i] = value;
+        mask.of[i] = static_cast<u8>(channel);
       }
     }
   }
 #pragma unroll
   for (int i = 0; i < N; ++i) {
     grey.of[i] = grey_level(1.0f - reciprocal(1.0f + odds[i]));
-    mask.of[i] = grey.of[i] >= threshold ? which.of[i] : 0;
+    if (grey.of[i] < threshold) mask.of[i] = 0;
+  }
+}
+
+// How the pixels of a batch lie.
+struct Strides {
+  size_t image, channel;
+  int pixel;
+};
+
+template <class Real, int N, bool MANY>
+__device__ __forceinline__ void scatter_pack(const Real* logits, const Strides& strides, int channels, int threshold,
+                                             u8* probability, u8* mask_or_null) {
+  Pack<u8, N> grey;
+  Pack<u8, N> mask;
+  if (MANY)
+    many_classes<Real, N>(grey, mask, logits, strides.pixel, strides.channel, channels, threshold);
+  else
+    one_class<Real, N>(grey, mask, logits, strides.pixel, threshold);
+  store(probability, grey);
+  if (mask_or_null) store(mask_or_null, mask);
+}
+
+template <class Real, int N, bool MANY>
+__device__ __forceinline__ void scatter_tiles(const Real* __restrict__ logits, const int* __restrict__ sheet,
+                                              const Strides& strides, int count, int channels, int height, int width,
+                                              int threshold, u8* __restrict__ probability,
+                                              u8* __restrict__ mask_or_null) {
+  const int tiles = used_tiles(sheet, count);
+  // The mask is written by the packs of the probability; where it is not as well aligned, pixel by pixel.
+  const bool aligned = lead_of<u8, N>(mask_or_null) == lead_of<u8, N>(probability) || !mask_or_null;
+  for (int tile = thread_z(); tile < tiles; tile += threads_z()) {
+    const Core core = core_of(sheet, tile, height, width);
+    for (int y = thread_y(); y < core.height; y += threads_y()) {
+      const size_t first = core.source + static_cast<size_t>(y) * width;
+      const Real* source = logits + tile * strides.image + first * strides.pixel;
+      const size_t row = core.target + static_cast<size_t>(y) * core.row;
+      const int lead = lead_of<u8, N>(probability + row);
+      for (int x = thread_x() * N - lead; x < core.width; x += threads_x() * N) {
+        if (aligned && x >= 0 && x + N <= core.width) {
+          scatter_pack<Real, N, MANY>(source + static_cast<size_t>(x) * strides.pixel, strides, channels, threshold,
+                                      probability + row + x, mask_or_null ? mask_or_null + row + x : nullptr);
+        } else {
+#pragma unroll 1
+          for (int i = max(x, 0); i < min(x + N, core.width); ++i)
+            scatter_pack<Real, 1, MANY>(source + static_cast<size_t>(i) * strides.pixel, strides, channels, threshold,
+                                        probability + row + i, mask_or_null ? mask_or_null + row + i : nullptr);
+        }
+      }
+    }
   }
 }
 
@@ -321,40 +381,21 @@ template <class Real, bool NHWC>
 __device__ __forceinline__ void scatter(const Real* __restrict__ logits, const int* __restrict__ sheet, int count,
                                         int channels, int height, int width, int threshold,
                                         u8* __restrict__ probability, u8* __restrict__ mask_or_null) {
-  constexpr int N = 16 / sizeof(Real);
-  const int stride = NHWC ? channels : 1;
-  const size_t channel_stride = NHWC ? 1 : static_cast<size_t>(height) * width;
-  const size_t image = static_cast<size_t>(height) * width * channels;
-  const int tiles = used_tiles(sheet, count);
-  for (int tile = thread_z(); tile < tiles; tile += threads_z()) {
-    const Core core = core_of(sheet, tile, height, width);
-    for (int y = thread_y(); y < core.height; y += threads_y()) {
-      const Real* source = logits + tile * image + (core.source + static_cast<size_t>(y) * width) * stride;
-      const size_t row = core.target + static_cast<size_t>(y) * core.row;
-      const int lead = lead_of<u8, N>(probability + row);
-      for (int pack = thread_x(); pack * N - lead < core.width; pack += threads_x()) {
-        const int first = pack * N - lead;
-        const int from = max(0, -first);
-        const int to = min(N, core.width - first);
-        const Real* pixels = source + static_cast<ptrdiff_t>(first) * stride;
-        Pack<u8, N> grey;
-        Pack<u8, N> mask;
-        if (channels == 1)
-          one_class(grey, mask, pixels, stride, from, to, threshold);
-        else
-          many_classes(grey, mask, pixels, stride, channel_stride, channels, from, to, threshold);
-        store(probability + row + first, grey, from, to);
-        if (mask_or_null) store(mask_or_null + row + first, mask, from, to);
-      }
-    }
-  }
+  const size_t pixels = static_cast<size_t>(height) * width;
+  const Strides strides{pixels * channels, NHWC ? 1 : pixels, NHWC ? channels : 1};
+  if (channels == 1)
+    scatter_tiles<Real, 16 / sizeof(Real), false>(logits, sheet, strides, count, channels, height, width, threshold,
+                                                  probability, mask_or_null);
+  else  // four pixels, or the registers do not last
+    scatter_tiles<Real, 4, true>(logits, sheet, strides, count, channels, height, width, threshold, probability,
+                                 mask_or_null);
 }
 
-#define DMN_SCATTER(name, Real, NHWC)                                                                                \
-  extern "C" __global__ void __launch_bounds__(1024)                                                                 \
-      name(const Real* __restrict__ logits, const int* __restrict__ sheet, int count, int channels, int height,      \
-           int width, int grey_threshold, u8* __restrict__ probability, u8* __restrict__ mask_or_null) {             \
-    scatter<Real, NHWC>(logits, sheet, count, channels, height, width, grey_threshold, probability, mask_or_null);   \
+#define DMN_SCATTER(name, Real, NHWC)                                                                                 \
+  extern "C" __global__ void __launch_bounds__(MOST_THREADS, 4)                                                       \
+      name(const Real* __restrict__ logits, const int* __restrict__ sheet, int count, int channels, int height,       \
+           int width, int grey_threshold, u8* __restrict__ probability, u8* __restrict__ mask_or_null) {              \
+    scatter<Real, NHWC>(logits, sheet, count, channels, height, width, grey_threshold, probability, mask_or_null);    \
   }
 
 DMN_SCATTER(dmn_scatter_f16_nchw, __half, false)

@@ -63,6 +63,16 @@ static inline uint32_t __float_as_uint(float value) {
 
 namespace shim {
 
+// Packs that were read or written at an address that no pack has; a GPU would end the launch with an error.
+static thread_local int misaligned;
+
+}  // namespace shim
+
+// What g++ -fsanitize=alignment calls; it is ours, so that no library is needed and the count can be asked for.
+extern "C" void __ubsan_handle_type_mismatch_v1(void*, void*) { ++shim::misaligned; }
+
+namespace shim {
+
 constexpr size_t STACK_BYTES = 1 << 16;
 
 // One thread of a block. It lives for a whole launch and runs the kernel once a block.

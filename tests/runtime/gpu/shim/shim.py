@@ -31,7 +31,6 @@ FLAGS = (
     "-fno-strict-aliasing",
     "-U_FORTIFY_SOURCE",
     "-w",
-    "-shared",
     "-fPIC",
 )
 # A kernel is named in full where it is defined, or where a macro in capitals defines it.
@@ -63,7 +62,7 @@ class Shim:
         Raises:
             KeyError: no kernel has that name.
             TypeError: the arguments are not those of the source, in number or type.
-            ValueError: a launch that a GPU would refuse.
+            ValueError: a launch that a GPU would refuse, or break off at an address that is not aligned.
         """
         if name not in self.names:
             raise KeyError(f"no kernel is named {name}")
@@ -75,7 +74,9 @@ class Shim:
         held = [np.array(argument) for argument in arguments]
         addresses = (ctypes.c_void_p * len(held))(*(each.ctypes.data for each in held))
         triple = ctypes.c_uint * 3
-        self.library.shim_launch(name.encode(), triple(*grid), triple(*block), addresses)
+        misaligned = self.library.shim_launch(name.encode(), triple(*grid), triple(*block), addresses)
+        if misaligned:
+            raise ValueError(f"{name} moved {misaligned} packs from or to addresses that are not aligned")
 
 
 def check_launch(grid: Triple, block: Triple) -> None:
@@ -116,27 +117,42 @@ def kernel_names(text: str) -> tuple[str, ...]:
 
 
 def _program(text: str, names: tuple[str, ...]) -> str:
-    rows = "".join(f'  if (!std::strcmp(name, "{name}")) return ACTION({name});\n' for name in names)
-    launch = rows.replace("ACTION(", "shim::run(").replace(");", ", arguments, grid, block);")
-    asked = rows.replace("ACTION(", "shim::signature(")
-    return (
-        f'#include "cuda_on_cpu.h"\n{text}\n'
-        'extern "C" void shim_launch(const char* name, const unsigned* grid, const unsigned* block,\n'
-        f"                            void** arguments) {{\n{launch}}}\n"
-        f'extern "C" const char* shim_signature(const char* name) {{\n{asked}  return "";\n}}\n'
+    launches = "".join(
+        f'  if (name == "{name}") shim::run({name}, arguments, grid, block);\n' for name in names
     )
+    signatures = "".join(f'  if (name == "{name}") return shim::signature({name});\n' for name in names)
+    return f"""#include "cuda_on_cpu.h"
+{text}
+#include <string>
+extern "C" int shim_launch(const char* asked, const unsigned* grid, const unsigned* block,
+                           void** arguments) {{
+  const std::string name(asked);
+  shim::misaligned = 0;
+{launches}  return shim::misaligned;
+}}
+extern "C" const char* shim_signature(const char* asked) {{
+  const std::string name(asked);
+{signatures}  return "";
+}}
+"""
 
 
 def _compile(program: str, flags: tuple[str, ...], library: Path) -> None:
     """Compile into a folder of its own, then rename: processes of pytest-xdist may do so side by side."""
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-        source.write_text(program)
-        command = [compiler(), *flags, f"-I{HERE}", "-o", str(built), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"g++ refuses the kernels:\n{done.stderr}")
-        built.replace(library)
+        Path(folder, "kernels.cpp").write_text(program)
+        # Linked apart from the check of alignment, or g++ would link the sanitizer's library.
+        _run(
+            "-c", *flags, "-fsanitize=alignment", f"-I{HERE}", "-o", "kernels.o", "kernels.cpp", folder=folder
+        )
+        _run("-shared", "-o", "kernels.so", "kernels.o", folder=folder)
+        Path(folder, "kernels.so").replace(library)
+
+
+def _run(*words: str, folder: str) -> None:
+    done = subprocess.run([compiler(), *words], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"g++ refuses the kernels:\n{done.stderr}")
 
 
 def compiler() -> str:
@@ -151,6 +167,6 @@ def _loaded(library: Path, names: tuple[str, ...]) -> Shim:
     loaded = ctypes.CDLL(str(library))
     loaded.shim_signature.restype = ctypes.c_char_p
     loaded.shim_signature.argtypes = [ctypes.c_char_p]
-    loaded.shim_launch.restype = None
+    loaded.shim_launch.restype = ctypes.c_int
     loaded.shim_launch.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 3]
     return Shim(loaded, names)
