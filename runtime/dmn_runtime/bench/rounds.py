@@ -1,0 +1,129 @@
+"""What is measured in one round, and the figures that follow from all rounds: pure arithmetic."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dmn_runtime.bench.figure import Figure, figure_of
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Speed of a kernel, all threads together.
+
+    `px_per_s`: pixels of the network's tiles, halo included; `bytes_per_s`: read and written.
+    """
+
+    px_per_s: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What the machine can do at most; see docs/bench.md.
+
+    Attributes:
+        copy_bytes_per_s: of a large copy, bytes read and bytes written.
+        matmul_1_thread_macs_per_s: multiply-adds per second of a large float32 matrix product; None on a GPU.
+        matmul_all_threads_macs_per_s: the same with all threads, or on the whole GPU.
+    """
+
+    copy_bytes_per_s: float
+    matmul_1_thread_macs_per_s: float | None
+    matmul_all_threads_macs_per_s: float
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """One whole run: voxels of the output, seconds, and what `Report` says of stages and queues."""
+
+    voxels: int
+    wall_s: float
+    first_tile_s: float
+    busy_s: dict[str, float]
+    queues: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Round:
+    """All that is measured in one round; `ceilings` is None where they could not be measured."""
+
+    network_only_s: float
+    gather: Rate
+    scatter: Rate
+    end_to_end: EndToEnd
+    ceilings: Ceilings | None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the network alone was run on: output voxels, pixels of its tiles with halo, and tiles."""
+
+    voxels: int
+    px: int
+    tiles: int
+
+
+def figures_of(
+    rounds: Sequence[Round], extent: Extent, multiply_adds_per_px: float | None
+) -> dict[str, Figure]:
+    """Return every figure; one that some round lacks is left out.
+
+    Args:
+        rounds: at least one.
+        extent: of the network alone.
+        multiply_adds_per_px: of the network, None where the package does not state them.
+    """
+    formulas = _formulas(extent, multiply_adds_per_px)
+    values = {name: [formula(one) for one in rounds] for name, formula in formulas.items()}
+    return {
+        name: figure_of(value for value in found if value is not None)
+        for name, found in values.items()
+        if None not in found
+    }
+
+
+def _formulas(
+    extent: Extent, multiply_adds_per_px: float | None
+) -> dict[str, Callable[[Round], float | None]]:
+    voxels_a_px = extent.voxels / extent.px
+
+    def macs(one: Round) -> float | None:
+        return None if multiply_adds_per_px is None else extent.px * multiply_adds_per_px / one.network_only_s
+
+    def copy(one: Round) -> float | None:
+        return None if one.ceilings is None else one.ceilings.copy_bytes_per_s
+
+    def product(one: Round) -> float | None:
+        return None if one.ceilings is None else one.ceilings.matmul_all_threads_macs_per_s
+
+    def product_1(one: Round) -> float | None:
+        return None if one.ceilings is None else one.ceilings.matmul_1_thread_macs_per_s
+
+    def network(one: Round) -> float:
+        return extent.voxels / one.network_only_s
+
+    def whole(one: Round) -> float:
+        return one.end_to_end.voxels / one.end_to_end.wall_s
+
+    return {
+        "network_only_voxels_per_s": network,
+        "network_only_px_per_s": lambda one: extent.px / one.network_only_s,
+        "gather_voxels_per_s": lambda one: one.gather.px_per_s * voxels_a_px,
+        "scatter_voxels_per_s": lambda one: one.scatter.px_per_s * voxels_a_px,
+        "end_to_end_voxels_per_s": whole,
+        "end_to_end_percent_of_network_only": lambda one: _percent(whole(one), network(one)),
+        "first_tile_s": lambda one: one.end_to_end.first_tile_s,
+        "copy_bytes_per_s": copy,
+        "gather_bytes_per_s": lambda one: one.gather.bytes_per_s,
+        "gather_percent_of_copy": lambda one: _percent(one.gather.bytes_per_s, copy(one)),
+        "scatter_bytes_per_s": lambda one: one.scatter.bytes_per_s,
+        "scatter_percent_of_copy": lambda one: _percent(one.scatter.bytes_per_s, copy(one)),
+        "matmul_1_thread_macs_per_s": product_1,
+        "matmul_all_threads_macs_per_s": product,
+        "network_macs_per_s": macs,
+        "network_percent_of_matmul": lambda one: _percent(macs(one), product(one)),
+    }
+
+
+def _percent(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or whole is None else 100.0 * part / whole

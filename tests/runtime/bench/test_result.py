@@ -1,0 +1,65 @@
+"""The JSON of a bench: units in its keys, there and back, what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dmn_runtime.bench.result import Bench, read_bench, to_json, write_bench
+from dmn_runtime.errors import UsageError
+
+Benches = Callable[..., Bench]
+
+
+def test_there_and_back(bench: Benches, tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    for one in (bench(), bench(gpus=("A GPU",), load_average=None, multiply_adds_per_px=None)):
+        write_bench(path, one)
+        assert read_bench(path) == one
+
+
+def test_the_document(bench: Benches) -> None:
+    document = json.loads(json.dumps(to_json(bench())))
+    assert (document["format"], document["format_version"]) == ("dmn-bench", 1)
+    assert document["figures"]["end_to_end_voxels_per_s"] == {"median": 2e6, "min": 2e6, "max": 2e6}
+    assert document["rounds"][0]["end_to_end"]["queues"] == {"segment": 1.5, "write": 0.25}
+    network = next(stage for stage in document["stages"] if stage["name"] == "network")
+    assert network["percent_of_threads"]["median"] == 75.0
+    units = ("_per_s", "_s", "_percent_of_copy", "_percent_of_matmul", "_percent_of_network_only")
+    assert [name for name in document["figures"] if not name.endswith(units)] == []
+
+
+def spoilt(**changes: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda document: {**document, **changes}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda _: [1], "is not of the format dmn-bench 1: measure again"),
+        (spoilt(format="dmn-report"), "is not of the format dmn-bench 1: measure again"),
+        (spoilt(format_version=2), "is not of the format dmn-bench 1: measure again"),
+        (spoilt(rounds=[]), "is damaged"),
+        (spoilt(rounds=[{"gather": 1}]), "is damaged"),
+        (spoilt(machine={}), "is damaged"),
+        (spoilt(volume=None), "is damaged"),
+        (spoilt(extent={"voxels": 0, "px": 0, "tiles": 0}), "is damaged"),
+    ],
+)
+def test_another_document_is_refused(
+    bench: Benches, tmp_path: Path, spoil: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps(spoil(to_json(bench()))))
+    with pytest.raises(UsageError, match=words):
+        read_bench(path)
+
+
+def test_what_is_no_file_or_no_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_bench(tmp_path / "absent.json")
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(UsageError, match="is no JSON"):
+        read_bench(tmp_path / "b.json")

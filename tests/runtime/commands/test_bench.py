@@ -1,0 +1,83 @@
+"""`dmn bench`: one small run for its structure, and what it refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from dmn_runtime.bench import measure
+from dmn_runtime.bench.rounds import Ceilings
+from dmn_runtime.bench.wording import WORDINGS
+from dmn_runtime.cli import main
+
+Package = Callable[..., Path]
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """Return a small volume with a voxel size."""
+    path = tmp_path / "own.ome.tif"
+    metadata = {"axes": "ZYX"}
+    for axis, nm in zip("ZYX", (50.0, 5.0, 5.0), strict=True):
+        metadata |= {f"PhysicalSize{axis}": nm, f"PhysicalSize{axis}Unit": "nm"}
+    voxels = np.random.default_rng(5).integers(0, 256, (3, 60, 90)).astype(np.uint8)
+    tifffile.imwrite(path, voxels, ome=True, metadata=metadata, photometric="minisblack")
+    return path
+
+
+@pytest.fixture
+def ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put round numbers in the place of the machine's ceilings, which take a process of their own."""
+    tools = measure.Tools(ceilings=lambda _: Ceilings(8e9, 5e9, 1e10))
+    monkeypatch.setattr(measure, "Tools", lambda: tools)
+    monkeypatch.setattr(measure, "QUICK_WINDOW_S", 0.0)
+
+
+@pytest.mark.usefixtures("ceilings")
+def test_a_quick_bench(
+    small_package: Package, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package, path = small_package(working_nm=10.0), tmp_path / "b.json"
+    words = ["bench", str(package), str(volume), "--quick", "--engine", "cpu", "--workers", "2"]
+    assert main([*words, "--json", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "volume    own.ome.tif, 3 x 60 x 90 voxels (zyx), uint8, 50 x 5 x 5 nm, resampled to 10 nm" in out
+    document = json.loads(path.read_text())
+    assert document["quick"] is True
+    assert len(document["rounds"]) == 1
+    assert document["extent"]["voxels"] == 3 * 60 * 90
+    unstated = {"network_macs_per_s", "network_percent_of_matmul"}
+    assert set(document["figures"]) == set(WORDINGS) - unstated
+    assert {stage["name"] for stage in document["stages"]} >= {"read", "resample", "network", "write"}
+    assert document["engine"]["engine"] == document["engine"]["asked_engine"] == "cpu"
+    assert main([*words, "--rounds", "2", "--compare", str(path)]) == 0
+    again = capsys.readouterr().out
+    assert f"against {path}" in again
+    assert "not measured alike" not in again
+    assert "2 rounds" in again
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rounds", "0"], "--rounds 0 measures nothing: give at least 1"),
+        (["--workers", "0"], "--workers 0 cannot work: give at least 1"),
+        (["--block", "1,2"], "--block 1,2: wanted three whole numbers"),
+        (["--voxel-nm", "0,1,1"], "--voxel-nm 0,1,1: wanted lengths in nm above 0"),
+        (["--engine", "fast"], "there is no engine 'fast'"),
+        (["--compare", "absent.json"], "absent.json cannot be read"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    small_package: Package, volume: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", str(small_package()), str(volume), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_volume_that_is_not_there(small_package: Package, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(small_package()), "absent.tif"]) == 2
+    assert "absent.tif" in capsys.readouterr().err
