@@ -11,6 +11,7 @@ from dmn_runtime._version import __version__
 from dmn_runtime.errors import DmnError
 from dmn_runtime.extras import EXTRA_OF, is_present
 from dmn_runtime.machine import cpu_model, instruction_sets, logical_cores, memory_bytes, possible_cores
+from dmn_runtime.words import counted
 
 State = Literal["works", "optional", "slow", "broken"]
 
@@ -208,6 +209,7 @@ def _check_package() -> list[Finding]:
         Finding(
             "speed",
             "works",
-            f"{speed.voxels_per_s / 1e6:.2f} Mvoxel/s, network alone, {speed.workers} workers at once",
+            f"{speed.voxels_per_s / 1e6:.2f} Mvoxel/s, network alone, "
+            f"{counted(speed.workers, 'worker')} at once",
         ),
     ]

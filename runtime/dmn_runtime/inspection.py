@@ -17,6 +17,7 @@ from dmn_runtime.layout import layout_words
 from dmn_runtime.normalise import histogram, percentile
 from dmn_runtime.package import Package
 from dmn_runtime.volume.base import Volume
+from dmn_runtime.words import counted, ordinal
 
 WINDOW_PX = 256
 FAST_WINDOW_MS = 50.0
@@ -108,7 +109,8 @@ def volume_text(facts: VolumeFacts) -> str:
 def next_command(facts: VolumeFacts) -> str:
     """Return the command that makes sense with this volume."""
     if facts.values <= MASK_VALUES:
-        return f"dmn evaluate PREDICTION {quote(facts.path)}   (it holds {facts.values} values, like a mask)"
+        like = f"it holds {counted(facts.values, 'value')}, like a mask"
+        return f"dmn evaluate PREDICTION {quote(facts.path)}   ({like})"
     stem = Path(facts.path.partition("::")[0]).name.partition(".")[0] or "result"
     voxel = "" if facts.voxel_nm else " --voxel-nm Z,Y,X"
     return f"dmn infer demo {quote(facts.path)} -o {quote(stem)}.segmented.ome.zarr{voxel}"
@@ -144,7 +146,7 @@ def package_text(package: Package, word: str) -> str:
         ("threshold", f"foreground from probability {contract.threshold:g} on"),
         (
             "grey values",
-            f"{rule.low_percent:g}th to {rule.high_percent:g}th percentile become -1 to 1, cut at "
+            f"{ordinal(rule.low_percent)} to {ordinal(rule.high_percent)} percentile become -1 to 1, cut at "
             f"{rule.clip:g}, once for the whole volume",
         ),
         ("domain", f"{100 * contract.domain.foreground_share:.2g} % foreground in the training labels"),
@@ -168,7 +170,8 @@ def _certificate_rows(contract: Contract) -> list[tuple[str, str]]:
         (
             "certified",
             f"{name} as {one.library} computes it: max |dp| {one.max_dp:.1g}, IoU change "
-            f"{one.iou_change:.1g} from the trained network, on {one.tiles} tiles" + _speed_words(one),
+            f"{one.iou_change:.1g} from the trained network, on {counted(one.tiles, 'tile')}"
+            + _speed_words(one),
         )
         for name, precision in contract.precisions.items()
         for one in precision.certificates

@@ -12,6 +12,7 @@ from dmn_runtime.contract import Normalisation
 from dmn_runtime.errors import VolumeError
 from dmn_runtime.geometry import Region, Triple, ceil_div
 from dmn_runtime.volume.base import Volume, Voxels
+from dmn_runtime.words import ordinal
 
 SAMPLE_SLICES = 16
 SAMPLE_WINDOWS = 4  # along y and along x
@@ -94,8 +95,8 @@ def fit_map(counts: NDArray[np.int64], rule: Normalisation, path: str) -> Intens
     low, high = percentile(counts, rule.low_percent), percentile(counts, rule.high_percent)
     if high <= low:
         raise VolumeError(
-            f"{path} is constant (grey value {low:g} from the {rule.low_percent:g}th to the "
-            f"{rule.high_percent:g}th percentile): check that it is the image and not a mask"
+            f"{path} is constant (grey value {low:g} from the {ordinal(rule.low_percent)} to the "
+            f"{ordinal(rule.high_percent)} percentile): check that it is the image and not a mask"
         )
     return IntensityMap(low, high, rule.clip)
 

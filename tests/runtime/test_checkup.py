@@ -41,6 +41,12 @@ def test_a_healthy_machine_has_nothing_broken(embedded, monkeypatch):
     } <= set(states(found))
 
 
+def test_one_worker_is_singular(embedded, monkeypatch):
+    monkeypatch.setattr(selftest, "TIMED_S", 0.0)
+    monkeypatch.setattr(checkup, "logical_cores", lambda: 1)
+    assert checkup._check_package()[-1].text.endswith("network alone, 1 worker at once")
+
+
 def test_a_damaged_package_is_broken_and_does_not_end_the_checkup(embedded):
     embedded.write_bytes(embedded.read_bytes()[:-100])
     found = {finding.name: finding for finding in check_up()}

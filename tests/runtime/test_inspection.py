@@ -56,6 +56,17 @@ def test_a_volume_in_words():
     assert "1 %: 10, 50 %: 400, 99 %: 800" in text
 
 
+def test_one_is_singular_and_percentiles_are_ordinals(tested_package, certificate):
+    assert "(it holds 1 value, like a mask)" in next_command(dataclasses.replace(FACTS, values=1))
+    package = open_package(tested_package())
+    precisions = {"fp32": Precision("weights.onnx", (certificate(tiles=1),))}
+    rule = dataclasses.replace(package.contract.normalisation, low_percent=1.0, high_percent=99.5)
+    contract = dataclasses.replace(package.contract, precisions=precisions, normalisation=rule)
+    text = package_text(dataclasses.replace(package, contract=contract), "tested.zip")
+    assert "on 1 tile\n" in text
+    assert "1st to 99.5th percentile become -1 to 1" in text
+
+
 def test_a_volume_that_reads_slowly_is_told():
     assert "regions are read slowly" in volume_text(dataclasses.replace(FACTS, window_ms=51.0))
 

@@ -7,6 +7,7 @@ from dmn_export.airgap.certificates import certificate_table
 from dmn_export.airgap.plan import GPU_EXTRA, INSTALL_SCRIPTS, FolderPlan
 from dmn_export.airgap.scripts import ENVIRONMENT, first_command
 from dmn_runtime.contract import Contract
+from dmn_runtime.words import counted
 
 _TEXT = """\
 # {name}: segmentation for a PC without network
@@ -32,7 +33,7 @@ you move this folder, install again.
 
 {commands}
 
-`STACK.tif` stands for your own stack; {formats}
+{formats}
 The answer is `segmentation.ome.zarr`, with a report and a preview picture beside it. A run that was stopped
 goes on with `--resume`.
 
@@ -42,7 +43,7 @@ network was trained at {voxel} nm.
 ## What was measured
 
 Before this package was written, each of its arithmetics (fp32 is the exact one, the others are faster) was
-compared with the trained network on {tiles} real tiles. None that changed the segmentation by more than
+compared with the trained network on {tiles}. None that changed the segmentation by more than
 allowed is in it.
 
 {certificates}
@@ -82,6 +83,7 @@ _STEPS = {
 1. Open this folder.
 2. Double-click `install.bat`.""",
 }
+_WIDTH = 105
 _READERS = {"hdf5": "HDF5", "mrc": "MRC", "codecs": "TIFFs compressed with LZW, Zstandard or JPEG"}
 """Extra -> what it makes readable."""
 _SYSTEM = {
@@ -115,7 +117,7 @@ def write_readme(plan: FolderPlan, contract: Contract, package_name: str, propri
         ),
         voxel=" x ".join(f"{edge:g}" for edge in contract.voxel_nm),
         formats=_formats(plan.extras),
-        tiles=first.tiles,
+        tiles=counted(first.tiles, "real tile"),
         certificates=certificate_table(contract),
         venv=",\n  or, on Debian and Ubuntu, the system's package `python3-venv` is missing"
         if "linux" in platforms
@@ -128,10 +130,11 @@ def _formats(extras: Sequence[str]) -> str:
     """Say what can be read with these extras, and what not."""
     held = [title for extra, title in _READERS.items() if extra in extras]
     lacking = [title for extra, title in _READERS.items() if extra not in extras]
-    text = f"{_listed(['folders of images', 'OME-Zarr', *held], 'and')} are read too."
+    read = _listed(["folders of images", "OME-Zarr", *held], "and")
+    text = f"`STACK.tif` stands for your own stack; {read} are read too."
     if lacking:
         text += f" This folder holds nothing that reads {_listed(lacking, 'or')}."
-    return fill(text, 100)
+    return fill(text, _WIDTH)
 
 
 def _listed(words: Sequence[str], last: str) -> str:

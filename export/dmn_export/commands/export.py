@@ -9,6 +9,7 @@ from dmn_runtime.contract import Contract
 from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.errors import UsageError
 from dmn_runtime.package import Package
+from dmn_runtime.words import counted
 
 if TYPE_CHECKING:
     from dmn_export.airgap.plan import AirGapWishes
@@ -172,7 +173,7 @@ def _summary(package: Package, refused: tuple[str, ...]) -> str:
             f"sha256 {package.sha256[:12]}",
             f"  measured: stride {contract.stride_px} px, halo {contract.halo_px} px; slices in: "
             f"{contract.in_channels}, threshold {contract.threshold:g}",
-            f"  certified on {tiles} tiles:",
+            f"  certified on {counted(tiles, 'tile')}:",
             *(
                 "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                 for row in rows

@@ -14,6 +14,7 @@ from dmn_runtime.engine_cache.layout import Layout
 from dmn_runtime.engine_cache.listing import Entry, entries
 from dmn_runtime.engine_cache.prune import Pruned, plan_prune, prune, unfinished_builds
 from dmn_runtime.errors import UsageError
+from dmn_runtime.words import counted
 
 _MOST_DAYS = 36_500
 _HEADER = ("package", "precision", "library", "GPU", "size", "age", "state")
@@ -73,7 +74,8 @@ def list_text(found: Sequence[Entry], here: Here, now: datetime, place: str) -> 
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
     total = size_words(sum(entry.size_bytes for entry in found))
-    return "\n".join([*(line.rstrip() for line in lines), "", f"{len(found)} engines, {total}, in {place}"])
+    last = f"{counted(len(found), 'engine')}, {total}, in {place}"
+    return "\n".join([*(line.rstrip() for line in lines), "", last])
 
 
 def _row(entry: Entry, here: Here, now: datetime) -> tuple[str, ...]:

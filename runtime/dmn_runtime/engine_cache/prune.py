@@ -11,6 +11,7 @@ from dmn_runtime.engine_cache.keeping import remove, size_bytes
 from dmn_runtime.engine_cache.layout import Layout
 from dmn_runtime.engine_cache.listing import Entry
 from dmn_runtime.engine_cache.lock import held_if_free
+from dmn_runtime.words import counted
 
 Outcome = Literal["removed", "would be removed", "in use", "cannot be removed"]
 
@@ -66,7 +67,7 @@ def _why(
     if everything:
         return "all are to go"
     if older_than is not None and entry.record is not None and now - entry.record.created > older_than:
-        return f"older than {older_than.days} days"
+        return f"older than {counted(older_than.days, 'day')}"
     return None
 
 

@@ -95,6 +95,11 @@ def test_the_readme_says_what_the_folder_can_read(
     assert said.split() == text[text.index("folders of images") :].split()[: len(said.split())]
 
 
+def test_one_tile_is_singular(demo: Contract, here: Here) -> None:
+    one = replace(demo, precisions={"fp32": Precision("w.onnx", (replace(CERTIFICATE, tiles=1),))})
+    assert " on 1 real tile. " in write_readme(plan_folder(AirGapWishes(here)), one, "m.zip", [])
+
+
 def test_the_readme_is_silent_about_the_other_system(demo: Contract, here: Here) -> None:
     linux = write_readme(plan_folder(AirGapWishes(here, platforms=("linux",))), demo, "m.zip", [])
     windows = write_readme(plan_folder(AirGapWishes(here, platforms=("windows",))), demo, "m.zip", [])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -77,6 +78,12 @@ def run(capsys):
 def test_an_empty_cache(cache, run):
     assert run("list") == (0, f"no engines in {cache}\n", "")
     assert run("prune") == (0, "nothing to remove: there are no engines\n", "")
+
+
+def test_one_engine_is_singular(filled, run):
+    for key in (STALE, ELSEWHERE, DAMAGED):
+        shutil.rmtree(filled / key.digest)
+    assert run("list")[1].splitlines()[-1].startswith("1 engine, ")
 
 
 def test_the_table(filled, run):

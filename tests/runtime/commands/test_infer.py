@@ -360,7 +360,7 @@ def test_a_constant_volume_is_refused(
 ) -> None:
     tifffile.imwrite(tmp_path / "flat.tif", np.full((2, 40, 40), 7, np.uint8), photometric="minisblack")
     words = [small_package(), tmp_path / "flat.tif", "-o", tmp_path / "seg.tif"]
-    assert "is constant (grey value 7" in refused(capsys, *words)
+    assert "is constant (grey value 7 from the 1st to the 99th percentile)" in refused(capsys, *words)
     assert [p.name for p in tmp_path.iterdir()] == ["flat.tif"]
 
 

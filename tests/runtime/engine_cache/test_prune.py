@@ -93,6 +93,8 @@ def test_the_old_go_too(filled):
     old = planned(filled, days_later=8, older_than=week)
     assert set(old) == set(filled.names())
     assert old[KEY.digest] == old[ELSEWHERE.digest] == "older than 7 days"
+    day = planned(filled, days_later=8, older_than=timedelta(days=1))
+    assert day[KEY.digest] == "older than 1 day"
 
 
 def doomed_of(workshop):
