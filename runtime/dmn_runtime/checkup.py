@@ -24,6 +24,7 @@ GIVES = {
     "export": "dmn export",
     "openvino": "the engine openvino, the fastest on most processors",
     "gpu": "TensorRT engines on an NVIDIA GPU",
+    "pycuda": "the same by a CUDA binding that is there already",
     "tensorrt": "the engine tensorrt, for data-centre GPUs",
     "tensorrt-rtx": "the engine tensorrt_rtx, for RTX cards",
 }
