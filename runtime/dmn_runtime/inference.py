@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from dmn_runtime.clock import Clock, Occupancy
 from dmn_runtime.drift import share_drift
-from dmn_runtime.engines.base import Engine, Runner
+from dmn_runtime.engines.base import Runner
 from dmn_runtime.engines.candidates import AUTO
 from dmn_runtime.engines.choose import choose, open_best
 from dmn_runtime.engines.examination import Wish
-from dmn_runtime.engines.host import HostEngine
 from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Region
 from dmn_runtime.package import open_package, resolve_package
@@ -47,10 +46,11 @@ from dmn_runtime.sink.lock import output_lock
 from dmn_runtime.sink.open import Start, check_folder, open_sink, prepare_output, refuse_output
 from dmn_runtime.sink.paths import OutputKind, output_kind, probability_path
 from dmn_runtime.source import read_working
-from dmn_runtime.stream import ByTile, Steps, run_stream, threads_for
+from dmn_runtime.stream import Steps, run_stream
 from dmn_runtime.tiles import mask_of
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.open import open_volume
+from dmn_runtime.workforce import gather_workforce
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def infer(options: Options, watch: Watch) -> Report | None:
             return None
         drift = warn(watch, drift_of(setup))
         run = _Run(setup, runner, fingerprint, watch, begin_s + chosen_s, chosen_s)
+        opened.callback(run.engine.close)
         with run.executed(start) as ledger:
             statistics = statistics_of(setup) if run.resumed else run.statistics
             drift += warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
@@ -168,10 +169,8 @@ class _Run:
         self.resumed = False
         self.statistics = SliceStatistics(setup.plan.output_shape)
         self.voxels = 0
-        candidate, table = setup.choice.candidate, setup.intensity.table(setup.volume.dtype)
-        self.engine: Engine = HostEngine(
-            candidate.engine, candidate.precision, runner, table, setup.plan.footprint, self.clock
-        )
+        self.force = gather_workforce(setup, runner, self.clock, watch.say)
+        self.engine = self.force.engine
         self.seams: SeamCheck | None = None
         self._lock = threading.Lock()
 
@@ -186,7 +185,7 @@ class _Run:
             ledger = Ledger.resume(self.setup.options.output, header)
             self.resumed = True
         else:
-            with _opened(self.setup, start, header) as (sink, ledger):
+            with opened_output(self.setup, start, header) as (sink, ledger):
                 self._stream(sink, ledger)
                 remove_old_report(self.setup.options.output)
                 with self.clock.stage("write"):
@@ -207,8 +206,7 @@ class _Run:
         self.watch.begin(prod(plan.output_shape) - finished)
         steps = Steps(self._read, lambda block, p: self._write(block, p, sink, ledger), self._advance)
         try:
-            work = ByTile(self.engine, plan)
-            run_stream(plan, todo, work, steps, threads_for(self.setup.workers), self.queues)
+            run_stream(plan, todo, self.force.work, steps, self.force.threads, self.queues)
         except BaseException as error:
             if ledger.has_blocks and not isinstance(error, OutputError):  # which says so itself
                 self.watch.say(f"finished blocks of {options.output} are kept: run again with --resume")
@@ -245,7 +243,7 @@ class _Run:
                 return read(region)
 
         with self.clock.stage("prepare"):
-            return read_working(timed, self.setup.plan, block.read)
+            return self.force.read(timed, block)
 
     def _read_again(self, region: Region) -> Voxels:
         return read_working(self.setup.volume.read, self.setup.plan, region)
@@ -279,7 +277,7 @@ def assemble(
 
 
 @contextmanager
-def _opened(setup: Setup, start: Start, header: LedgerHeader) -> Iterator[tuple[Sink, Ledger]]:
+def opened_output(setup: Setup, start: Start, header: LedgerHeader) -> Iterator[tuple[Sink, Ledger]]:
     """Open sink and ledger; on an error leave nothing behind unless finished blocks can be resumed.
 
     The ledger stays open where all went well: what stands beside the output is still to come.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dmn_runtime.engines.base import Engine
+from dmn_runtime.engines.base import BlockEngine, Engine
 from dmn_runtime.geometry import Region, Triple, round_down, round_up
 from dmn_runtime.normalise import spread
 from dmn_runtime.plan import Block, Plan, Tile
@@ -94,7 +94,11 @@ class SeamCheck:
     """Collects the score while the stream runs; `observe` may be called from several threads."""
 
     def __init__(
-        self, plan: Plan, todo: Sequence[int], engine: Engine, read: Callable[[Region], Voxels]
+        self,
+        plan: Plan,
+        todo: Sequence[int],
+        engine: Engine | BlockEngine,
+        read: Callable[[Region], Voxels],
     ) -> None:
         """Take the run's plan, blocks to compute and engine, and a reader of regions of the working grid."""
         self._plan = plan

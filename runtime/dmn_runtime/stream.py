@@ -12,7 +12,7 @@ so that what the ledger says is true.
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -45,6 +45,15 @@ def threads_for(workers: int) -> Threads:
     One block is being read, one segmented, one written; a second one each way hides unequal times.
     """
     return Threads(readers=1, workers=workers, writers=1, slots=4 + workers // 4)
+
+
+def threads_for_gpu(lanes: int, cores: int) -> Threads:
+    """Choose the threads around a GPU, which wants more read and written than one thread can.
+
+    One block in each lane, one read ahead for each reader, one on its way out for each writer.
+    """
+    readers, writers = max(1, min(4, cores // 4)), max(1, min(8, cores // 2))
+    return Threads(readers, lanes, writers, slots=lanes + 2 * readers + writers)
 
 
 @dataclass
@@ -123,7 +132,7 @@ class Steps:
 
 
 def run_stream(
-    plan: Plan, indices: Sequence[int], work: Work, steps: Steps, threads: Threads, queues: Occupancy
+    plan: Plan, indices: Iterable[int], work: Work, steps: Steps, threads: Threads, queues: Occupancy
 ) -> None:
     """Stream the blocks `indices` of `plan` through `work`.
 

@@ -60,7 +60,7 @@ def _open_cpu(order: Order) -> Runner:
 def _open_cuda(order: Order) -> Runner:
     from dmn_runtime.engines.cuda import open_cuda
 
-    return open_cuda(order.package.network(order.precision))
+    return open_cuda(order.package.network(order.precision), order.say)
 
 
 def _open_openvino(order: Order) -> Runner:
@@ -96,7 +96,11 @@ def _no_gpu() -> str | None:
 
 
 def _tensorrt_absence(module: str) -> Callable[[], str | None]:
-    return lambda: _without(module)() or _without("cuda.core")() or _no_gpu()
+    return lambda: _without(module)() or _no_gpu() or _without_adapter()
+
+
+def _without_adapter() -> str | None:
+    return None if is_present("pycuda") else _without("cuda.core")()
 
 
 def _openvino_has(precision: str) -> bool:

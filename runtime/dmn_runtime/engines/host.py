@@ -45,5 +45,4 @@ class HostEngine:
             return scatter(logits, self.footprint.halo_px)
 
     def close(self) -> None:
-        """Free the runner."""
-        self.runner.close()
+        """Nothing to do: whoever opened the runner closes it."""

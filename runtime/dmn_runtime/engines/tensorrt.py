@@ -5,7 +5,7 @@ choice.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from dmn_runtime.engine_cache.record import Label
 from dmn_runtime.engine_cache.store import Obtained, obtain
 from dmn_runtime.engines.base import Runner
 from dmn_runtime.engines.catalogue import Order
-from dmn_runtime.errors import EngineError
+from dmn_runtime.errors import EngineError, GpuMemoryError
+from dmn_runtime.gpu.device import Device
 from dmn_runtime.gpu.inquiry import Gpu, visible_gpus
 from dmn_runtime.trt.build_job import RECIPE, BuildJob
 from dmn_runtime.trt.builder import check_plan
@@ -40,16 +41,31 @@ def open_tensorrt(word: str, order: Order) -> Runner:
         MissingExtra: a library is not installed.
         PackageError: the package changed while it was read.
     """
-    from dmn_runtime.gpu.cuda_core import open_cuda_device
+    from dmn_runtime.gpu.open import open_device
+
+    library, device = load_library(word), open_device()
+    gpu = gpu_of(device.uuid)
+    while True:
+        try:
+            return _opened(word, order, library, device, gpu)
+        except GpuMemoryError as error:
+            if order.batch == 1:
+                raise
+            order = replace(order, batch=order.batch // 2)
+            order.say(f"{word} {order.precision}: {error}; goes on with batches of {order.batch}")
+
+
+def _opened(word: str, order: Order, library: Library, device: Device, gpu: Gpu) -> Runner:
     from dmn_runtime.trt.loader import load_plan
     from dmn_runtime.trt.runner import open_runner
 
-    library, device = load_library(word), open_cuda_device()
-    gpu = gpu_of(device.uuid)
     packaged = plan_from_package(order, library, gpu)
     if packaged is not None:
         try:
             return open_runner(packaged, library, device, order.precision)
+        except GpuMemoryError as error:
+            # A plan is built for one batch, so with less memory one is built here.
+            order.say(f"the package's own {word} engine is too large: {error}")
         except EngineError as error:
             order.say(f"the package's own {word} engine is not used: {error}")
 
@@ -75,9 +91,9 @@ def first_gpu() -> Gpu:
             "no NVIDIA driver answers on this machine: dmn build takes other GPUs with --for, dmn infer runs "
             "on the processor with --engine auto"
         )
-    from dmn_runtime.gpu.cuda_core import open_cuda_device
+    from dmn_runtime.gpu.open import open_device
 
-    return gpu_of(open_cuda_device().uuid)
+    return gpu_of(open_device().uuid)
 
 
 def gpu_of(uuid: str) -> Gpu:

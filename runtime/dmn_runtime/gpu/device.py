@@ -195,6 +195,11 @@ class Device(Protocol):
         ...
 
     @property
+    def uuid(self) -> str:
+        """CUDA's, by which nvidia-smi knows the GPU too."""
+        ...
+
+    @property
     def has_graphs(self) -> bool:
         """Whether streams can capture graphs."""
         ...

@@ -6,22 +6,22 @@ waits. With one profile the plan's calls simply follow one another.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmn_runtime.errors import EngineError
+from dmn_runtime.errors import EngineError, GpuMemoryError
 from dmn_runtime.gpu.device import Device, DeviceMemory, HostMemory, Stream
 from dmn_runtime.trt.api import Api, Context, Engine
 from dmn_runtime.trt.library import Library
 from dmn_runtime.trt.loader import LoadedPlan, load_plan
-from dmn_runtime.trt.profile import Pass, TileProfile, plan_passes
+from dmn_runtime.trt.profile import Nchw, Pass, TileProfile, plan_passes
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,44 @@ class Worker:
         self.image.free()
         self.logits.free()
         self.stream.close()
+
+
+@dataclass
+class BoundWorker:
+    """A worker on loan to whoever lays its batches on the device; satisfies `BoundNetwork`."""
+
+    worker: Worker
+    shape: Nchw
+    failed: Callable[[], EngineError]
+    give_back: Callable[[Worker], None]
+    capturable: bool = True
+    returned: bool = False
+
+    @property
+    def stream(self) -> Stream:
+        """On which it runs."""
+        return self.worker.stream
+
+    @property
+    def image(self) -> DeviceMemory:
+        """Where a batch is laid."""
+        return self.worker.image.device
+
+    @property
+    def logits(self) -> DeviceMemory:
+        """Where its logits come to lie."""
+        return self.worker.logits.device
+
+    def enqueue(self) -> None:
+        """Enqueue the network; see `BoundNetwork`."""
+        if not self.worker.context.execute_async_v3(self.stream.handle):
+            raise self.failed()
+
+    def release(self) -> None:
+        """Return the worker."""
+        if not self.returned:
+            self.returned = True
+            self.give_back(self.worker)
 
 
 @dataclass(frozen=True)
@@ -136,12 +174,52 @@ class TensorRtRunner:
             raise EngineError(f"the plan refuses tiles of shape {step.shape}: {self.plan.log.words()}")
         if not worker.context.execute_async_v3(worker.stream.handle):
             worker.stream.synchronise()
-            raise EngineError(
-                f"{self.library.name} failed on {self.device.description}: {self.plan.log.words()}"
-            )
+            raise self._failed()
         worker.stream.download(logits.device, logits.host, output.nbytes)
         worker.stream.synchronise()
         return output
+
+    @property
+    def batch_dtype(self) -> np.dtype[np.float16] | np.dtype[np.float32]:
+        """Of batch and logits on the device."""
+        engine, api = self.plan.engine, self.library.api
+        [image], [logits] = _names(engine, api)
+        found, given = _dtype(engine, api, image), _dtype(engine, api, logits)
+        if found != given:
+            raise EngineError(f"the plan takes {found} and gives {given}: build it from a DMN package")
+        return found
+
+    @property
+    def fixed_shape(self) -> Nchw:
+        """The largest batch that the plan takes."""
+        return self.profile.most
+
+    @property
+    def most_bound(self) -> int:
+        """How many streams may be bound at once."""
+        return self.contexts
+
+    def bind(self, shape: Nchw) -> BoundWorker:
+        """Lend a worker for batches of one shape; see `DeviceRunner`. While it is lent `run` does without.
+
+        Raises:
+            EngineError: all are lent, or the plan does not take the shape.
+        """
+        try:
+            worker = self.idle.get_nowait()
+        except Empty:
+            raise EngineError(f"the plan has {self.contexts} contexts and all are in use") from None
+        wanted = (shape[0], worker.logits.port.most[1], *shape[2:])
+        accepted = worker.context.set_input_shape(worker.image.port.name, shape)
+        if not accepted or tuple(worker.context.get_tensor_shape(worker.logits.port.name)) != wanted:
+            self.idle.put(worker)
+            raise EngineError(f"the plan refuses batches of shape {shape}: {self.plan.log.words()}")
+        return BoundWorker(worker, shape, self._failed, self.idle.put)
+
+    def _failed(self) -> EngineError:
+        return EngineError(
+            f"{self.library.name} failed on {self.device.description}: {self.plan.log.words()}"
+        )
 
     def close(self) -> None:
         """Give memory and streams back, once no call is under way; the runner cannot be used after."""
@@ -215,7 +293,7 @@ def _names(engine: Engine, api: Api) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def _dtype(engine: Engine, api: Api, name: str) -> np.dtype[Any]:
+def _dtype(engine: Engine, api: Api, name: str) -> np.dtype[np.float16] | np.dtype[np.float32]:
     kind = engine.get_tensor_dtype(name)
     if kind == api.DataType.FLOAT:
         return np.dtype(np.float32)
@@ -230,7 +308,7 @@ def _open_worker(loaded: LoadedPlan, api: Api, device: Device, profile: TileProf
     [image], [logits] = _names(engine, api)
     context = engine.create_execution_context()
     if context is None:
-        raise EngineError(f"the GPU has not enough memory for the plan: {loaded.log.words()}")
+        raise GpuMemoryError(f"the GPU has not enough memory for the plan: {loaded.log.words()}")
     stream = device.stream()
     taken: list[DeviceMemory | HostMemory] = []
     try:

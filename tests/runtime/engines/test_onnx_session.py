@@ -12,6 +12,7 @@ from dmn_runtime.engines.cpu import open_cpu, open_cpu_engine
 from dmn_runtime.engines.cuda import open_cuda
 from dmn_runtime.engines.onnx_session import open_session, refuse_fallback, runner_of
 from dmn_runtime.errors import EngineError
+from dmn_runtime.gpu import open as opening
 from dmn_runtime.plan import Footprint
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -66,7 +67,7 @@ def test_a_device_that_the_build_does_not_have_is_refused_before() -> None:
     with pytest.raises(EngineError, match=f"has no {CUDA}, it has .*{CPU}.*: install the build"):
         open_session(SINGLE, CUDA)
     with pytest.raises(EngineError, match=f"has no {CUDA}"):
-        open_cuda(SINGLE)
+        open_cuda(SINGLE, print)
 
 
 @pytest.mark.usefixtures("without_cuda")
@@ -136,6 +137,10 @@ def test_settings_reach_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [[(CPU, {"use_arena": "0"})]]
 
 
+def no_device() -> None:
+    raise EngineError("no driver here")
+
+
 def test_cuda_computes_fp32_as_such_and_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
@@ -144,7 +149,10 @@ def test_cuda_computes_fp32_as_such_and_the_same_each_time(monkeypatch: pytest.M
         return open_session(network, CPU)
 
     monkeypatch.setattr(cuda, "open_session", session)
-    open_cuda(SINGLE)
+    monkeypatch.setattr(opening, "open_device", no_device)
+    said: list[str] = []
+    open_cuda(SINGLE, said.append)
+    assert said == ["cuda: tiles are cut on the processor, which is slower: no driver here"]
     assert asked == [(SINGLE, CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})]
 
 

@@ -16,7 +16,7 @@ from dmn_runtime.engines.catalogue import Order
 from dmn_runtime.engines.cpu import open_cpu
 from dmn_runtime.engines.tensorrt import first_gpu, gpu_of, open_tensorrt
 from dmn_runtime.errors import EngineError
-from dmn_runtime.gpu import cuda_core
+from dmn_runtime.gpu import open as opening
 from dmn_runtime.gpu.inquiry import Gpu
 from dmn_runtime.package import Package, open_package
 from dmn_runtime.trt.build_job import BuildJob
@@ -73,7 +73,7 @@ def machine(
     monkeypatch.setattr(tensorrt, "load_library", {"tensorrt": fake_library}.__getitem__)
     monkeypatch.setattr(tensorrt, "visible_gpus", lambda: (FIRST, GPU))
     monkeypatch.setattr(tensorrt, "build_in_child", machine.build)
-    monkeypatch.setattr(cuda_core, "open_cuda_device", open_device)
+    monkeypatch.setattr(opening, "open_device", open_device)
     return machine
 
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dmn_runtime.errors import EngineError
+from dmn_runtime.gpu.network import DeviceRunner
 from dmn_runtime.trt.library import Library
 from dmn_runtime.trt.profile import dynamic_profile, fixed_profile
 from dmn_runtime.trt.runner import open_runner
@@ -186,3 +187,48 @@ def test_the_padding_is_zeros_whatever_ran_before(
         runner.run(_tiles(2, 32, 32, seed=7))
         logits = runner.run(tiles)
     np.testing.assert_allclose(logits, _reference(network, padded)[:, :, :height, :width], atol=1e-5)
+
+
+def test_a_worker_on_loan_computes_what_lies_in_its_buffers(
+    network: bytes, fake_plan: Callable[..., bytes], fake_library: Library, numpy_device: Any
+) -> None:
+    tiles = _tiles(3, 16, 16)
+    plan = fake_plan(network, fixed_profile(1, 16, 4), contexts=2)
+    with open_runner(plan, fake_library, numpy_device, "fp32") as runner:
+        assert isinstance(runner, DeviceRunner)
+        assert (runner.fixed_shape, runner.most_bound, runner.batch_dtype) == ((4, 1, 16, 16), 2, np.float32)
+        bound, other = runner.bind((3, 1, 16, 16)), runner.bind((4, 1, 16, 16))
+        with pytest.raises(EngineError, match="the plan has 2 contexts and all are in use"):
+            runner.bind((1, 1, 16, 16))
+        numpy_device.memory_at(bound.image.address).data[: tiles.nbytes] = tiles.ravel().view(np.uint8)
+        bound.enqueue()
+        bound.stream.synchronise()
+        logits = numpy_device.memory_at(bound.logits.address).data.view(np.float32)[: tiles.size]
+        np.testing.assert_allclose(logits.reshape(tiles.shape), _reference(network, tiles), atol=1e-5)
+        for each in (bound, bound, other):  # the second release does nothing
+            each.release()
+        np.testing.assert_allclose(runner.run(tiles), _reference(network, tiles), atol=1e-5)
+    numpy_device.check_empty()
+
+
+def test_a_shape_that_the_plan_refuses_returns_the_worker(
+    network: bytes, fake_plan: Callable[..., bytes], fake_library: Library, numpy_device: Any
+) -> None:
+    plan = fake_plan(network, fixed_profile(1, 16, 4))
+    with open_runner(plan, fake_library, numpy_device, "fp32") as runner:
+        with pytest.raises(EngineError, match=r"the plan refuses batches of shape \(5, 1, 16, 16\)"):
+            runner.bind((5, 1, 16, 16))
+        runner.bind((1, 1, 16, 16)).release()
+    numpy_device.check_empty()
+
+
+def test_a_library_that_refuses_to_enqueue_is_told(
+    network: bytes, fake_plan: Callable[..., bytes], fake_library: Library, numpy_device: Any
+) -> None:
+    plan = fake_plan(network, fixed_profile(1, 16, 4))
+    with open_runner(plan, fake_library, numpy_device, "fp32") as runner:
+        bound = runner.bind((4, 1, 16, 16))
+        runner.plan.engine.fail_next = True
+        with pytest.raises(EngineError, match=r"failed on NumPy, 8\.6: .*illegal memory access"):
+            bound.enqueue()
+        bound.release()
