@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .venv-demo
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format interop bench clean
+.PHONY: help demo test check format interop kernels bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -29,6 +29,9 @@ format: $(VENV)/.ready  ## Put the code into shape
 
 interop: $(VENV)/.ready  ## Let other tools read what DMN writes, each in its own environment
 	tests/interop/run.sh
+
+kernels: $(VENV)/.ready  ## Compile the GPU's kernels for all targets (needs nvcc)
+	$(BIN)/python benchmarks/kernels/build.py
 
 bench: $(VENV)/.ready  ## Measure; prints a table and writes benchmarks/results.json
 	$(BIN)/python -m pytest benchmarks --benchmark-json=benchmarks/results.json -q

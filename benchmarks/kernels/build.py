@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="build elsewhere and compare")
     given = parser.parse_args()
     try:
-        fatbin = compile_fatbin(FOLDER / SOURCE_NAME)
+        fatbin = compile_kernels(FOLDER / SOURCE_NAME).fatbin
         record = record_of(FOLDER / SOURCE_NAME, fatbin)
         if given.check:
             check(fatbin)
@@ -46,30 +46,39 @@ def main() -> None:
     print(f"{FATBIN_NAME}: {len(fatbin)} bytes, {', '.join(record.targets)}, nvcc {record.nvcc}")
 
 
-def compile_fatbin(source: Path, *, verbose_to: list[str] | None = None, include: Path = FOLDER) -> bytes:
-    """Return the fatbin of `source` for all targets.
+@dataclass(frozen=True)
+class Compiled:
+    """What nvcc gives. `told`: the lines in which it tells every kernel's registers and spills."""
 
-    Args:
-        source: a file of kernels.
-        verbose_to: takes the lines in which ptxas tells registers and spills.
-        include: a folder that the source includes from.
+    fatbin: bytes
+    told: tuple[str, ...]
+
+
+def compile_kernels(source: Path) -> Compiled:
+    """Compile a file of kernels for all targets; it may include tiles.cu.
 
     Raises:
         UsageError: nvcc is not there or refuses the source.
     """
     codes = [f"-gencode=arch={target.replace('sm', 'compute')},code={target}" for target in TARGETS]
-    flags = ["-std=c++17", "-fatbin", "--compress-mode=size", "--threads", "2", f"-I{include}"]
-    if verbose_to is not None:
-        flags += ["-Xptxas", "-v"]
+    # The verbose assembler belongs to the bytes: the fatbin records the options that made it.
+    flags = [
+        "-std=c++17",
+        "-fatbin",
+        "--compress-mode=size",
+        "-Xptxas",
+        "-v",
+        "--threads",
+        "2",
+        f"-I{FOLDER}",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder, FATBIN_NAME)
         command = [_nvcc(), *flags, *codes, "-o", str(built), source.name]
         done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise UsageError(f"nvcc refuses {source.name}: {done.stderr.strip()}")
-        if verbose_to is not None:
-            verbose_to.extend(done.stderr.splitlines())
-        return built.read_bytes()
+        return Compiled(built.read_bytes(), tuple(done.stderr.splitlines()))
 
 
 def record_of(source: Path, fatbin: bytes) -> FatbinRecord:

@@ -143,15 +143,14 @@ struct Source {
 template <class Voxel, class Real, int N>
 __device__ __forceinline__ void gather_row(const Source<Voxel>& source, int position,
                                            const Table<Voxel, Real>& table, Real* __restrict__ target, int length) {
-  const int* sheet = source.sheet;
   const Voxel* slice = source.slice(position);
-  const int start = sheet[PATCH_START + 2];
-  const int least = max(0, start) - source.origin[2];
-  const int most = min(sheet[VOLUME_SHAPE + 2], start + sheet[PATCH_SHAPE + 2]) - source.origin[2];
+  // Columns of the tile that the patch holds without mirror or clamp; the patch lies inside the volume.
+  const int least = source.sheet[PATCH_START + 2] - source.origin[2];
+  const int most = least + source.sheet[PATCH_SHAPE + 2];
   const int lead = lead_of<Real, N>(target);
   for (int x = thread_x() * N - lead; x < length; x += threads_x() * N) {
     if (x >= max(0, least) && x + N <= min(length, most)) {
-      const Pack<Voxel, N> voxels = load<Voxel, N>(slice + (source.origin[2] + x - start), 1);
+      const Pack<Voxel, N> voxels = load<Voxel, N>(slice + (x - least), 1);
       Pack<Real, N> pixels;
 #pragma unroll
       for (int i = 0; i < N; ++i) pixels.of[i] = table(voxels.of[i]);

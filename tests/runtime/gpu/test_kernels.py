@@ -1,5 +1,9 @@
 """The fused kernels against their twins: the text that nvcc compiles, run on the CPU by the shim."""
 
+import importlib.util
+import re
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -8,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmn_runtime.gpu.kernels import KERNEL_NAMES
+from dmn_runtime.gpu.kernels import KERNEL_NAMES, THREADS_A_BLOCK
 
 FORMS = [
     pytest.param(voxel, real, layout, id=f"{voxel.__name__}-{real.__name__}-{layout}")
@@ -19,11 +23,8 @@ FORMS = [
 SCATTER_FORMS = [pytest.param(*form.values[1:], id=form.id) for form in FORMS[:4]]
 
 
-def _beside(name: str) -> ModuleType:
-    import importlib.util
-    import sys
-    from pathlib import Path
-
+def _shim(name: str) -> ModuleType:
+    """Import a file of the shim, once; tests are no package."""
     title = f"dmn_test_shim_{name}"
     if title not in sys.modules:
         spec = importlib.util.spec_from_file_location(title, Path(__file__).parent / "shim" / f"{name}.py")
@@ -34,7 +35,7 @@ def _beside(name: str) -> ModuleType:
     return sys.modules[title]
 
 
-shims, cases = _beside("shim"), _beside("cases")
+shims, cases = _shim("shim"), _shim("cases")
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +74,78 @@ def test_scatter_is_its_twin_within_a_level(
 ) -> None:
     case = cases.scatter_case(geometry, channels, real, layout, threshold, has_mask, seed)
     assert cases.scatter_fault(case, shim) is None
+
+
+@given(
+    geometry=geometries(), grid=st.tuples(*[st.integers(1, 3)] * 3), block=st.tuples(*[st.integers(1, 6)] * 3)
+)
+def test_any_grid_of_any_block_is_right(shim: Any, geometry: Any, grid: Any, block: Any) -> None:
+    class AnyGrid:
+        def launch(self, name: str, _grid: Any, _block: Any, arguments: Any) -> None:
+            shim.launch(name, grid, block, arguments)
+
+    assert cases.gather_fault(cases.gather_case(geometry, np.uint8, np.float16, "nhwc", 1), AnyGrid()) is None
+    for channels in (1, 3):
+        case = cases.scatter_case(geometry, channels, np.float16, "nchw", 100, True, 1)
+        assert cases.scatter_fault(case, AnyGrid()) is None
+
+
+@given(geometry=geometries(), words=st.lists(st.integers(-100, 100), min_size=7, max_size=7))
+def test_a_wrong_sheet_writes_nothing_outside_the_output(shim: Any, geometry: Any, words: list[int]) -> None:
+    geometry.sheet[cases.HEADER_WORDS + 3 : cases.HEADER_WORDS + 10] = words
+    case = cases.scatter_case(geometry, 1, np.float16, "nchw", 100, False, 1)
+    grey = cases.run_scatter(case, shim)
+    assert grey.guards_hold()
+
+
+def test_logits_without_end_are_certain(shim: Any) -> None:
+    geometry = cases.draw_geometry(lambda low, high: low)
+    geometry.sheet[13], geometry.sheet[21:23] = 1, 1
+    for logit, grey in ((np.inf, 255), (-np.inf, 0), (65504.0, 255), (-65504.0, 0), (np.nan, 0)):
+        case = cases.scatter_case(geometry, 1, np.float16, "nchw", 100, False, 1)
+        case.logits[...] = logit
+        assert cases.run_scatter(case, shim).array.item() == grey, logit
+
+
+def test_a_launch_has_the_threads_that_the_source_allows() -> None:
+    [most] = re.findall(r"enum { MOST_THREADS = (\d+) };", shims.TILES.read_text())
+    assert int(most) >= THREADS_A_BLOCK
+
+
+PLANTED = {
+    "the mirror repeats the edge": ("period - position)", "period - position - 1)"),
+    "the mirror's period is too long": ("2 * (n - 1)", "2 * n - 1"),
+    "before the volume the mirror is not entered": (
+        "position < 0) position += period",
+        "false) position += period",
+    ),
+    "the clamp ends a voxel early": ("+ axis] - 1))", "+ axis] - 2))"),
+    "the patch's start is forgotten": (" - sheet[PATCH_START + axis];", ";"),
+    "rows follow one another without the pitch": ("* sheet[PATCH_PITCH]", "* sheet[PATCH_SHAPE + 2]"),
+    "channels begin at the centre slice": ("origin[0] - channels / 2 +", "origin[0] +"),
+    "the vector path begins before the patch": ("x >= max(0, least)", "x >= max(0, least - 1)"),
+    "the vector path reaches over the patch": ("most = least + ", "most = 1 + least + "),
+    "the vector path reaches over the row": ("x + N <= min(length, most)", "x < length && x + N <= most"),
+    "packs are not laid out from an aligned address": ("/ sizeof(T) % N)", "/ sizeof(T) % N * 0)"),
+    "loads are wide whatever the address": ("% sizeof(Pack<T, N>) == 0", "% 1 == 0"),
+    "the skip along x is lost": ("(skip[0]) * width + skip[1]", "(skip[0]) * width"),
+    "the last column of a core is left out": ("min(words[TILE_CORE + 1],", "min(words[TILE_CORE + 1] - 1,"),
+    "tiles that are not in use are touched": ("min(sheet[USED_TILES], count)", "count"),
+    "grey levels are cut off": ("255.0f), 0.5f)", "255.0f), 0.0f)"),
+    "the threshold itself is background": ("grey.of[i] >= threshold", "grey.of[i] > threshold"),
+    "the threshold itself is no class": ("grey.of[i] < threshold", "grey.of[i] <= threshold"),
+    "the last of equal classes wins": ("value > best[i]", "value >= best[i]"),
+    "the background is a class": ("channel = 1; channel < channels", "channel = 0; channel < channels"),
+}
+
+
+@pytest.mark.parametrize(("text", "planted"), PLANTED.values(), ids=PLANTED)
+def test_planted_errors_are_noticed(text: str, planted: str) -> None:
+    source = shims.TILES.read_text()
+    assert source.count(text) == 1
+    mutant = shims.compiled_text(source.replace(text, planted), "-O0")
+    assert cases.first_fault(mutant, 200) is not None
+
+
+def test_the_comparison_finds_nothing_in_the_source(shim: Any) -> None:
+    assert cases.first_fault(shim, 200) is None
