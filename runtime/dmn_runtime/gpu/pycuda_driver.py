@@ -303,8 +303,14 @@ def _open(ordinal: int) -> PycudaDevice:
         name, context = gpu.name(), gpu.retain_primary_context()
     capability = f"{major}.{minor}"
     device = PycudaDevice(library, context, f"{name}, {capability}", capability, _uuid(ordinal))
-    atexit.register(device.leave)
+    atexit.register(_end, device)
     return device
+
+
+def _end(device: PycudaDevice) -> None:
+    """Let the GPU go. PyCUDA itself would detach a retained context by the wrong call, and complain."""
+    device.leave()
+    device.context.detach()
 
 
 def _uuid(ordinal: int) -> str:

@@ -425,7 +425,10 @@ class NumpyDevice:
 
     def host_memory(self, nbytes: int) -> NumpyMemory:
         self.refuse_if_planned("host_memory")
-        return self._allocate(nbytes, on_device=False)
+        try:
+            return self._allocate(nbytes, on_device=False)
+        except MemoryError as error:
+            raise GpuMemoryError(f"the computer has no {nbytes} bytes left") from error
 
     # ---- what the tests ask
 
