@@ -1,0 +1,1 @@
+"""The contest: who takes part, in what environment, on what material, and what came of it."""
