@@ -96,7 +96,8 @@ def _no_gpu() -> str | None:
 
 
 def _tensorrt_absence(module: str) -> Callable[[], str | None]:
-    return lambda: _without(module)() or _no_gpu() or _without_adapter()
+    # The driver first: without a GPU nobody need install anything.
+    return lambda: _no_gpu() or _without(module)() or _without_adapter()
 
 
 def _without_adapter() -> str | None:
@@ -112,12 +113,15 @@ def _openvino_has(precision: str) -> bool:
 def _cuda_absence() -> str | None:
     import onnxruntime
 
+    absent = _no_gpu()
+    if absent is not None:
+        return absent
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return (
             "the onnxruntime that is installed is built for the CPU: "
             "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
         )
-    return _no_gpu()
+    return None
 
 
 KINDS = (

@@ -370,14 +370,14 @@ def test_input_that_breaks_before_the_first_block_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from dmn_runtime import inference
+    from dmn_runtime import workforce
     from dmn_runtime.errors import VolumeError
 
     def broken(*_: object) -> None:
         raise VolumeError("the file vanished")
 
     write_stack(tmp_path / "s.tif", (2, 40, 40), seed=0)
-    monkeypatch.setattr(inference, "read_working", broken)
+    monkeypatch.setattr(workforce, "read_working", broken)
     assert "vanished" in refused(capsys, small_package(), tmp_path / "s.tif", "-o", tmp_path / "seg.ome.zarr")
     assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
 

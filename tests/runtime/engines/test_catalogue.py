@@ -24,16 +24,18 @@ def test_an_engine_that_is_not_installed_names_the_command(
     word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "is_present", lambda name: name != word)
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: (GPU,))
     extra = word.replace("_", "-")
     assert kind_of(word).absence() == f"{word} is not installed: pip install 'dmn-em[{extra}]'"
 
 
 @pytest.mark.parametrize("word", ["tensorrt", "tensorrt_rtx", "cuda"])
 def test_an_engine_for_gpus_needs_one(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: ())
+    monkeypatch.setattr(catalogue, "is_present", lambda _: False)  # no reason to install anything
+    assert kind_of(word).absence() == "no NVIDIA driver answers on this machine"
     monkeypatch.setattr(catalogue, "is_present", lambda _: True)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(catalogue, "visible_gpus", lambda: ())
-    assert kind_of(word).absence() == "no NVIDIA driver answers on this machine"
     monkeypatch.setattr(catalogue, "visible_gpus", lambda: (GPU,))
     assert kind_of(word).absence() is None
 
@@ -48,9 +50,11 @@ def test_the_build_of_onnxruntime_for_cpus_has_no_cuda(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("word", ["tensorrt", "tensorrt_rtx"])
 def test_tensorrt_needs_the_libraries_of_the_gpu(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "is_present", lambda name: name != "cuda.core")
     monkeypatch.setattr(catalogue, "visible_gpus", lambda: (GPU,))
+    monkeypatch.setattr(catalogue, "is_present", lambda name: name not in ("cuda.core", "pycuda"))
     assert kind_of(word).absence() == "cuda.core is not installed: pip install 'dmn-em[gpu]'"
+    monkeypatch.setattr(catalogue, "is_present", lambda name: name != "cuda.core")
+    assert kind_of(word).absence() is None  # PyCUDA serves as well
 
 
 @pytest.mark.parametrize("has", [True, False])
@@ -72,6 +76,7 @@ def test_without_openvino_its_processor_is_not_asked(monkeypatch: pytest.MonkeyP
 
 def test_every_engine_says_why_it_is_absent_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "is_present", lambda _: False)
+    monkeypatch.setattr(catalogue, "visible_gpus", lambda: (GPU,))
     absences = absences_here()
     assert tuple(absences) == WORDS
     assert absences["cpu"] is None
