@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -81,6 +81,24 @@ def command(
     check_seams: Annotated[
         bool, typer.Option("--check-seams", help="Compare voxels beside tile faces with a second look.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="VOLUME is a folder that fills: segment slices as they come.")
+    ] = False,
+    until: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --watch: finish after N slices [go on until Ctrl-C]."),
+    ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="With --watch: number in the first slice's name [the smallest]."),
+    ] = None,
+    poll_s: Annotated[
+        float | None, typer.Option("--poll-s", help="With --watch: seconds between two looks [0.5].")
+    ] = None,
+    settle_s: Annotated[
+        float | None,
+        typer.Option("--settle-s", help="With --watch: seconds without change that end a slice [2]."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON and nothing else.")
     ] = False,
@@ -108,7 +126,10 @@ def command(
         check_seams=check_seams,
         intensity=None if intensity is None else parse_range("--intensity", intensity),
     )
-    report = run_watched(options)
+    live = {"until": until, "first": first, "poll_s": poll_s, "settle_s": settle_s}
+    if not watch:
+        refuse_live(live)
+    report = run_live(options, live) if watch else run_watched(options)
     if report is None:
         return
     if as_json:
@@ -116,6 +137,28 @@ def command(
     else:
         for line in summary(options, report):
             typer.echo(line)
+
+
+def run_live(options: Options, live: dict[str, int | float | None]) -> Report | None:
+    """Segment a folder that fills, with a lag meter; `live` holds what was given of `LiveOptions`."""
+    from dmn_runtime.live.layout import LiveOptions
+    from dmn_runtime.live.meter import metering
+    from dmn_runtime.live.run import watch_folder
+
+    given: dict[str, Any] = {name: value for name, value in live.items() if value is not None}
+    with metering() as watch, terminating():
+        return watch_folder(options, LiveOptions(**given), watch)
+
+
+def refuse_live(live: dict[str, int | float | None]) -> None:
+    """Refuse what belongs to live mode where it was not asked for.
+
+    Raises:
+        UsageError: names the first option.
+    """
+    given = next((name for name, value in live.items() if value is not None), None)
+    if given is not None:
+        raise UsageError(f"--{given.replace('_', '-')} belongs to --watch: give that too, or leave it out")
 
 
 def run_watched(options: Options) -> Report | None:

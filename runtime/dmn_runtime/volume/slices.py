@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ def _read(slices: list[SliceFile], region: Region, cache: DecodedCache[SegmentKe
     return out
 
 
-def read_slice(one: SliceFile) -> NDArray[np.generic]:
+def read_slice(one: SliceFile) -> Voxels:
     """Decode a whole slice, yx; the array is the caller's own.
 
     Raises:
@@ -152,7 +153,7 @@ def read_slice(one: SliceFile) -> NDArray[np.generic]:
     """
     with foreign_errors(str(one.path), one.kind):
         whole = Region((0, 0, 0), (1, *one.shape))
-        return _read([one], whole, DecodedCache(0))[0]
+        return cast("Voxels", _read([one], whole, DecodedCache(0))[0])
 
 
 def _grid(one: SliceFile) -> SegmentGrid:

@@ -1,0 +1,1 @@
+"""Live mode: slices that appear in a folder are segmented as they come (docs/live.md)."""
