@@ -33,8 +33,8 @@ def chosen_adapter(adapter: str | None = None) -> str:
     """Return the adapter that `open_device` takes; see there."""
     word = adapter or os.environ.get(VARIABLE) or _installed()
     if word not in ADAPTERS:
-        told = "" if adapter else f"{VARIABLE} says "
-        raise UsageError(f"{told}{word!r} is no way to reach the GPU: it is one of {', '.join(ADAPTERS)}")
+        told = repr(word) if adapter else f"{VARIABLE}={word}"
+        raise UsageError(f"{told} is no way to reach the GPU: it is one of {', '.join(ADAPTERS)}")
     return word
 
 

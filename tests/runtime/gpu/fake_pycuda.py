@@ -115,6 +115,7 @@ def fake_driver(device: Any) -> Any:
     class Stream(Owned):
         def __init__(self, flags: int = 0) -> None:
             assert flags == 1, "the stream would wait for the default stream"
+            stacks.top()
             super().__init__(_told("cuStreamCreate", device.stream), "close")
 
         @property
