@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dmn_runtime.extras import require
 from dmn_runtime.geometry import Triple
-from dmn_runtime.gpu.device import Argument, DeviceMemory, Graph, HostMemory, Kernel, Stream
+from dmn_runtime.gpu.device import Argument, DeviceMemory, Graph, HostMemory, Kernel, Mark, Stream
 from dmn_runtime.gpu.driver_errors import driver_error
 
 _IN_C = {
@@ -118,8 +118,9 @@ class CudaMark:
     driver: Driver
     event: Any
 
-    def seconds_since(self, earlier: "CudaMark") -> float:
+    def seconds_since(self, earlier: Mark) -> float:
         """Return the seconds from `earlier` to this mark."""
+        assert isinstance(earlier, CudaMark)
         what = "the GPU gives no time"
         milliseconds = self.driver.call(what, "cuEventElapsedTime", earlier.event, self.event)
         return float(milliseconds) / 1000

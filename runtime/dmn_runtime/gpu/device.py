@@ -228,7 +228,7 @@ class Device(Protocol):
         """Return new bytes on the GPU (nbytes > 0), ready for use on any stream.
 
         Raises:
-            EngineError: there is not enough memory.
+            GpuMemoryError: there is not enough memory.
         """
         ...
 
@@ -236,6 +236,6 @@ class Device(Protocol):
         """Return new pinned bytes (nbytes > 0).
 
         Raises:
-            EngineError: there is not enough memory.
+            GpuMemoryError: there is not enough memory.
         """
         ...

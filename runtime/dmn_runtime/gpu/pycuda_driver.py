@@ -28,7 +28,7 @@ from dmn_runtime.errors import EngineError
 from dmn_runtime.extras import require
 from dmn_runtime.geometry import Triple
 from dmn_runtime.gpu.cuda_core import check_copy
-from dmn_runtime.gpu.device import Argument, DeviceMemory, HostMemory, Kernel
+from dmn_runtime.gpu.device import Argument, DeviceMemory, HostMemory, Kernel, Mark
 from dmn_runtime.gpu.driver_errors import OUT_OF_MEMORY, driver_error
 
 _NON_BLOCKING = 1
@@ -130,8 +130,9 @@ class PycudaMark:
     library: Library
     event: Any
 
-    def seconds_since(self, earlier: "PycudaMark") -> float:
+    def seconds_since(self, earlier: Mark) -> float:
         """Return the seconds from `earlier` to this mark."""
+        assert isinstance(earlier, PycudaMark)
         with self.library.naming("the GPU gives no time"):
             return float(self.event.time_since(earlier.event)) / 1000
 
