@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "verify": Command("dmn_runtime.commands.verify", "examine a package's engines on this machine"),
     "evaluate": Command("dmn_runtime.commands.evaluate", "compare a prediction with a mask"),
     "bench": Command("dmn_runtime.commands.bench", "measure how fast a package runs here"),
+    "budget": Command("dmn_runtime.commands.budget", "does this machine keep up with an acquisition?"),
     "doctor": Command("dmn_runtime.commands.doctor", "what this PC can run, and what would help"),
     "engines": Command("dmn_runtime.commands.engines", "list or prune the engines built on this machine"),
     "train": Command("dmn_train.commands.train", "train a network from a recipe"),

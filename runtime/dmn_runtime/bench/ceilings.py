@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from time import perf_counter
+from typing import Any, cast
 
 import numpy as np
 
@@ -123,8 +124,8 @@ def _products(load: Load) -> Callable[[], tuple[int, int]]:
 
 def algebra_words(workers: int) -> str:
     """Say which linear algebra the matrix product is computed with."""
-    built = np.show_config(mode="dicts")
-    blas = (built or {}).get("Build Dependencies", {}).get("blas", {})
+    built = cast("dict[str, Any]", np.show_config(mode="dicts"))
+    blas = built.get("Build Dependencies", {}).get("blas", {})
     name = " ".join(str(blas[key]) for key in ("name", "version") if key in blas) or "its own loops"
     return f"numpy {np.__version__} with {name}, float32, one thread a product, {workers} side by side"
 

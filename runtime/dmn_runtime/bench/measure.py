@@ -167,6 +167,7 @@ def _measured(
         multiply_adds_per_px=package.contract.multiply_adds_per_px,
         engine=EngineFacts(
             **chosen,
+            on_gpu=kind_of(choice.candidate.engine).on_gpu,
             description=first.engine,
             reason=choice.reason,
             asked_engine=options.engine,

@@ -28,6 +28,7 @@ class EngineFacts:
 
     engine: str
     precision: str
+    on_gpu: bool
     description: str
     reason: str
     asked_engine: str
@@ -150,7 +151,7 @@ def read_bench(path: Path) -> Bench:
         )
     try:
         bench = _from_json(document)
-        if not bench.figures or not bench.stages:
+        if not bench.stages or min(figure.min for figure in bench.figures.values()) <= 0:
             raise ValueError("nothing was measured")
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise UsageError(f"{path} is damaged ({error!r}): measure again with dmn bench --json") from error

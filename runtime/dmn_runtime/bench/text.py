@@ -53,7 +53,7 @@ def _head(bench: Bench) -> list[str]:
 
 def _figures(bench: Bench) -> list[str]:
     figures = bench.figures
-    rows = [("", "median", "min", "max", "")]
+    rows: list[tuple[str, ...]] = [("", "median", "min", "max", "")]
     rows += [
         (
             wording.words,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from dmn_runtime.errors import OutputError
+
 
 def command(
     package: Annotated[str, typer.Argument(help="Package (.zip), or the word demo for the embedded one.")],
@@ -48,6 +50,8 @@ def command(
     from dmn_runtime.bench.text import bench_text
     from dmn_runtime.commands.infer import parse_spacing, parse_triple
 
+    if json_path is not None:
+        _check_place(json_path)
     old = None if compare is None else read_bench(compare)
     bench = run_bench(
         BenchOptions(
@@ -70,6 +74,12 @@ def command(
     if old is not None:
         lines += ["", *compare_text(bench, old, str(compare))]
     typer.echo("\n".join(lines))
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a file that cannot be written before minutes are spent on what it is to hold."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise OutputError(f"--json {path} is a folder or lies in none: name a file in a folder that exists")
 
 
 def _say(sentence: str) -> None:

@@ -11,7 +11,6 @@ from dmn_runtime.bench.rounds import Ceilings, EndToEnd, Extent, Rate, Round
 from dmn_runtime.machine import Machine
 from dmn_runtime.report import PackageFacts, PlanFacts
 
-
 CEILINGS = Ceilings(8e9, 5e9, 1e10)
 
 
@@ -48,7 +47,9 @@ def bench() -> Callable[..., Bench]:
         load_average=0.1,
         package=PackageFacts("small", "ab" * 32, None),
         multiply_adds_per_px=1000.0,
-        engine=EngineFacts("cpu", "fp32", "fp32 by onnxruntime 1.31.1", "the only one", "auto", "auto"),
+        engine=EngineFacts(
+            "cpu", "fp32", False, "fp32 by onnxruntime 1.31.1", "the only one", "auto", "auto"
+        ),
         volume=VolumeFacts(
             "own.tif", "TIFF", (8, 1000, 1000), "uint8", (50.0, 5.0, 5.0), (50.0, 10.0, 10.0), "f"
         ),

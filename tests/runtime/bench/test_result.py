@@ -45,6 +45,7 @@ def spoilt(**changes: Any) -> Callable[[dict[str, Any]], object]:
         (spoilt(rounds=[{"gather": 1}]), "is damaged"),
         (spoilt(machine={}), "is damaged"),
         (spoilt(volume=None), "is damaged"),
+        (spoilt(extent={"voxels": 0, "px": 1, "tiles": 0}), "is damaged"),
         (spoilt(extent={"voxels": 0, "px": 0, "tiles": 0}), "is damaged"),
     ],
 )

@@ -41,7 +41,18 @@ def test_a_quick_bench(
     small_package: Package, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package, path = small_package(working_nm=10.0), tmp_path / "b.json"
-    words = ["bench", str(package), str(volume), "--quick", "--engine", "cpu", "--workers", "2"]
+    words = [
+        "bench",
+        str(package),
+        str(volume),
+        "--quick",
+        "--engine",
+        "cpu",
+        "--workers",
+        "2",
+        "--block",
+        "2,16,16",
+    ]
     assert main([*words, "--json", str(path)]) == 0
     out = capsys.readouterr().out
     assert "volume    own.ome.tif, 3 x 60 x 90 voxels (zyx), uint8, 50 x 5 x 5 nm, resampled to 10 nm" in out
@@ -49,6 +60,7 @@ def test_a_quick_bench(
     assert document["quick"] is True
     assert len(document["rounds"]) == 1
     assert document["extent"]["voxels"] == 3 * 60 * 90
+    assert document["extent"]["tiles"] == document["plan"]["tiles"] > 3
     unstated = {"network_macs_per_s", "network_percent_of_matmul"}
     assert set(document["figures"]) == set(WORDINGS) - unstated
     assert {stage["name"] for stage in document["stages"]} >= {"read", "resample", "network", "write"}
@@ -69,6 +81,7 @@ def test_a_quick_bench(
         (["--voxel-nm", "0,1,1"], "--voxel-nm 0,1,1: wanted lengths in nm above 0"),
         (["--engine", "fast"], "there is no engine 'fast'"),
         (["--compare", "absent.json"], "absent.json cannot be read"),
+        (["--json", "absent/b.json"], "is a folder or lies in none: name a file in a folder that exists"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

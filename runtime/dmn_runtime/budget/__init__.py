@@ -1,0 +1,1 @@
+"""`dmn budget`: does this machine keep up with an acquisition?"""
