@@ -81,6 +81,7 @@ class Lane:
         self._sheet = Buffers(shared.device)
         self._pinned_sheets: list[HostMemory] = []
         self._graph: Graph | None = None
+        self._warm = False  # drivers load a kernel at its first launch, which a capture forbids
         self._wants_graph = shared.device.has_graphs and network.capturable
 
     def take_memory(self, patch_bytes: int, output_bytes: int) -> None:
@@ -193,12 +194,13 @@ class Lane:
 
     def _batch(self) -> None:
         """Enqueue gather, network and scatter, as a graph where that can be."""
-        if self._graph is None and self._wants_graph:
+        if self._graph is None and self._wants_graph and self._warm:
             self._capture()
         if self._graph is not None:
             self._graph.launch(self.network.stream)
         else:
             self._enqueue()
+            self._warm = True
 
     def _capture(self) -> None:
         try:

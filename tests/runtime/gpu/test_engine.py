@@ -261,6 +261,16 @@ def test_a_network_that_fails_comes_out_and_nothing_stays(small_network: Network
     device.check_empty()
 
 
+def test_the_first_batch_of_a_lane_is_no_graph(small_network: Network) -> None:
+    bench, device = Bench(small_network), device_of()
+    runner = runner_of(device, bench.network, most_bound=1)
+    engine = bench.engine(runner)
+    bench.on_device(engine)
+    # Once to take memory, once directly, since drivers load a kernel at its first launch, once captured.
+    assert runner.bound[0].calls == 3
+    engine.close()
+
+
 def test_work_that_cannot_be_captured_runs_without_a_graph_aloud(small_network: Network) -> None:
     bench, device = Bench(small_network), device_of()
     device.refusals["capture"] = [EngineError("the work cannot be captured")]
