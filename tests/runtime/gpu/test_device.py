@@ -123,13 +123,14 @@ def test_bytes_come_back(device: Device) -> None:
 
 def test_a_copy_takes_the_first_bytes_alone(device: Device) -> None:
     stream = device.stream()
-    there, back, memory = device.host_memory(64), device.host_memory(96), device.device_memory(128)
+    memory = sent(device, stream, np.full(128, 3, np.uint8))
+    there, back = device.host_memory(96), device.host_memory(112)
     there.data[:] = 1
     back.data[:] = 2
     stream.upload(there, memory, 64)
-    stream.download(memory, back, 40)
+    stream.download(memory, back, 80)
     stream.synchronise()
-    np.testing.assert_array_equal(back.data, [1] * 40 + [2] * 56)
+    np.testing.assert_array_equal(back.data, [1] * 64 + [3] * 16 + [2] * 32)
 
 
 @pytest.mark.parametrize(("host", "gpu"), [(63, 64), (64, 63)])

@@ -155,6 +155,18 @@ def test_memory_that_is_short(fake_pycuda: Any) -> None:
     assert device.free_bytes() == fake_pycuda.below.most_bytes
 
 
+def test_memory_that_is_short_is_known_by_its_class(
+    fake_pycuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(nbytes: int) -> None:
+        raise fake_pycuda.MemoryError("cuMemAlloc failed: words of another driver")
+
+    device = open_pycuda_device()
+    monkeypatch.setattr(fake_pycuda, "mem_alloc", refuse)
+    with pytest.raises(GpuMemoryError, match="OUT_OF_MEMORY"):
+        device.device_memory(64)
+
+
 def test_work_that_breaks_off(fake_pycuda: Any) -> None:
     device = open_pycuda_device()
     stream = device.stream()
