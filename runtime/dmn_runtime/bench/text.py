@@ -4,7 +4,9 @@ from dmn_runtime.bench.load import busy_sentence
 from dmn_runtime.bench.result import Bench, VolumeFacts
 from dmn_runtime.bench.stages import limit_of
 from dmn_runtime.bench.wording import WORDINGS, shown, table
+from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.machine import possible_cores
+from dmn_runtime.stream import threads_for
 
 
 def bench_text(bench: Bench) -> list[str]:
@@ -86,7 +88,7 @@ def _stages(bench: Bench) -> list[str]:
     return [
         "stages of the runs end to end, medians:",
         *table(rows, left=2),
-        f"blocks in the queues on average: {means}",
+        f"blocks in the queues on average, of {threads_for(bench.workers).slots} at most: {means}",
     ]
 
 
@@ -95,10 +97,17 @@ def _notes(bench: Bench) -> list[str]:
     lines = [f"limit: {limit.name}, done by the {limit.kind}{'s' if limit.threads > 1 else ''}"]
     if bench.peak_rss_bytes is not None:
         lines.append(f"peak memory of a run: {bench.peak_rss_bytes / 2**20:.0f} MiB")
-    lines.append(f"matrix product: {bench.ceilings}")
+    lines.append(f"matrix product: {bench.ceilings}" + _other_arithmetic(bench.engine.precision))
     if bench.multiply_adds_per_px is None:
         lines.append(
             "the package does not state its multiply-adds, so its share of the matrix product is unknown"
         )
     busy = busy_sentence(bench.load_average, possible_cores())
     return lines if busy is None else [*lines, f"warning: {busy}"]
+
+
+def _other_arithmetic(precision: str) -> str:
+    """Say that a network in shorter numbers may be above the ceiling."""
+    if precision == REFERENCE_PRECISION:
+        return ""
+    return f"; {precision} arithmetic is shorter and may exceed 100 % of it"

@@ -48,26 +48,25 @@ def command(
     from dmn_runtime.bench.measure import BenchOptions, run_bench
     from dmn_runtime.bench.result import read_bench, write_bench
     from dmn_runtime.bench.text import bench_text
-    from dmn_runtime.commands.infer import parse_spacing, parse_triple
+    from dmn_runtime.commands.infer import parse_spacing, parse_triple, terminating
 
     if json_path is not None:
         _check_place(json_path)
     old = None if compare is None else read_bench(compare)
-    bench = run_bench(
-        BenchOptions(
-            package=package,
-            volume=volume,
-            voxel_nm=None if voxel_nm is None else parse_spacing("--voxel-nm", voxel_nm),
-            engine=engine,
-            precision=precision,
-            workers=workers,
-            tile_px=tile,
-            block=None if block is None else parse_triple("--block", block),
-            rounds=rounds,
-            quick=quick,
-        ),
-        _say,
+    options = BenchOptions(
+        package=package,
+        volume=volume,
+        voxel_nm=None if voxel_nm is None else parse_spacing("--voxel-nm", voxel_nm),
+        engine=engine,
+        precision=precision,
+        workers=workers,
+        tile_px=tile,
+        block=None if block is None else parse_triple("--block", block),
+        rounds=rounds,
+        quick=quick,
     )
+    with terminating():
+        bench = run_bench(options, _say)
     if json_path is not None:
         write_bench(json_path, bench)
     lines = bench_text(bench)

@@ -65,7 +65,7 @@ def command(
     from dmn_runtime.budget.rates import Scan, acquisitions
     from dmn_runtime.budget.text import budget_json, budget_text
     from dmn_runtime.budget.verdict import verdict
-    from dmn_runtime.commands.infer import parse_spacing
+    from dmn_runtime.commands.infer import parse_spacing, terminating
     from dmn_runtime.package import open_package, resolve_package
 
     scan = Scan(dwell_ns, beams, overhead, tile_px, overhead_s_per_tile)
@@ -73,9 +73,9 @@ def command(
     opened = open_package(resolve_package(package))
     if from_path is None:
         spacing = None if voxel_nm is None else parse_spacing("--voxel-nm", voxel_nm)
-        bench = run_bench(
-            BenchOptions(package, volume, spacing, engine, precision, workers, quick=True), _say
-        )
+        options = BenchOptions(package, volume, spacing, engine, precision, workers, quick=True)
+        with terminating():
+            bench = run_bench(options, _say)
     else:
         if (volume, voxel_nm, engine, precision, workers) != (None, None, "auto", "auto", None):
             raise UsageError(

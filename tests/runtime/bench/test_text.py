@@ -24,9 +24,10 @@ def test_a_whole_report(bench: Benches) -> None:
     assert ["network", "only", "4.00", "4.00", "4.00", "Mvoxel/s"] in figures
     assert ["gather,", "of", "the", "copy", "50.0", "50.0", "50.0", "%"] in figures
     assert ["network", "2", "workers", "6.00", "75.0"] in figures
-    assert "blocks in the queues on average: segment 1.5, write 0.2" in lines
+    assert "blocks in the queues on average, of 4 at most: segment 1.5, write 0.2" in lines
     assert "limit: network, done by the workers" in lines
     assert "peak memory of a run: 512 MiB" in lines
+    assert "matrix product: numpy 2.4.6" in lines
     assert not any(line.startswith("warning") for line in lines)
 
 
@@ -40,10 +41,12 @@ def test_what_is_not_known_is_said(bench: Benches) -> None:
             machine=replace(one.machine, memory_bytes=None),
             volume=replace(one.volume, voxel_nm=None, working_voxel_nm=None),
             gpus=("A GPU",),
+            engine=replace(one.engine, precision="int8"),
         )
     )
     assert "machine   Some CPU, 2 cores, A GPU" in lines
     assert "volume    own.tif, 8 x 1000 x 1000 voxels (zyx), uint8" in lines
+    assert "matrix product: numpy 2.4.6; int8 arithmetic is shorter and may exceed 100 % of it" in lines
     assert any(line.startswith("the package does not state its multiply-adds") for line in lines)
     assert lines[-1].startswith("warning: the machine is busy")
     assert not any("peak memory" in line for line in lines)

@@ -1,6 +1,7 @@
 """`dmn bench`: one small run for its structure, and what it refuses."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,8 +39,15 @@ def ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("ceilings")
 def test_a_quick_bench(
-    small_package: Package, volume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_package: Package,
+    volume: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     package, path = small_package(working_nm=10.0), tmp_path / "b.json"
     words = [
         "bench",
@@ -70,6 +78,7 @@ def test_a_quick_bench(
     assert f"against {path}" in again
     assert "not measured alike" not in again
     assert "2 rounds" in again
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
