@@ -126,7 +126,7 @@ def prepare(wish: VolumeWish, contract: Contract, folder: Path) -> Material:
         VolumeError: a file is damaged.
     """
     working_nm = contract.working_voxel_nm
-    grey = enlarged(resample_slices(_read(wish.path), wish.voxel_nm, working_nm), wish)
+    grey = enlarged(_resampled(_read(wish.path), wish, working_nm), wish)
     voxel_nm = wish.voxel_nm if working_nm is None else (wish.voxel_nm[0], working_nm, working_nm)
     voxels, stack = folder / "voxels.npy", folder / "voxels.tif"
     np.save(voxels, grey)
@@ -137,11 +137,11 @@ def prepare(wish: VolumeWish, contract: Contract, folder: Path) -> Material:
     labels = None
     if wish.labels is not None:
         full = ((_read(wish.labels) > 0) * 255).astype(np.uint8)
-        labels = enlarged(resample_slices(full, wish.voxel_nm, working_nm), wish) >= 128
+        labels = enlarged(_resampled(full, wish, working_nm), wish) >= 128
     return Material(voxels, grey.shape, voxel_nm, [float(value) for value in table], labels)
 
 
-def enlarged(volume: Voxels, wish: VolumeWish) -> Voxels:
+def enlarged(volume: NDArray[np.uint8], wish: VolumeWish) -> NDArray[np.uint8]:
     """Mirror a volume: along z until it has `wish.slices`, along y and x into a mosaic of whole slices."""
     depth = max(volume.shape[0], wish.slices)
     there_and_back = np.concatenate([volume, volume[::-1]])
@@ -149,7 +149,7 @@ def enlarged(volume: Voxels, wish: VolumeWish) -> Voxels:
     for axis in (1, 2):
         mirrored = [np.flip(volume, axis) if i % 2 else volume for i in range(wish.mosaic)]
         volume = np.concatenate(mirrored, axis=axis)
-    return np.ascontiguousarray(volume)
+    return volume
 
 
 def facts_of(wish: VolumeWish, shape: Triple) -> dict[str, Any]:
@@ -162,6 +162,10 @@ def facts_of(wish: VolumeWish, shape: Triple) -> dict[str, Any]:
         "working_shape": list(shape),
         "labels": wish.labels is not None,
     }
+
+
+def _resampled(volume: Voxels, wish: VolumeWish, working_nm: float | None) -> NDArray[np.uint8]:
+    return resample_slices(volume, wish.voxel_nm, working_nm).astype(np.uint8, copy=False)
 
 
 def _read(path: Path) -> Voxels:

@@ -33,8 +33,8 @@ COLUMNS = (
     "what the arithmetic does. **seams**: largest difference beside tile faces in DMN's own check, with "
     "tiles of 128 px.",
     "- **work**: pixels that the network computes for each pixel delivered. DMN reflects a halo of 64 px "
-    "around the volume too, which weighs most on small slices; PyTorch on whole slices leaves the edge to the "
-    "convolutions' zeros.",
+    "around the volume too, which weighs most on small slices; PyTorch on whole slices leaves the edge to "
+    "the convolutions' zeros.",
 )
 
 

@@ -18,8 +18,8 @@ def grey(probability: Probability) -> NDArray[np.uint8]:
     """Return a probability in 255 grey levels, rounded as DMN rounds."""
     if probability.dtype == np.uint8:
         return probability.astype(np.uint8, copy=False)
-    scaled = np.clip(probability, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)
-    rounded: NDArray[np.uint8] = scaled.astype(np.uint8)
+    scaled = probability.astype(np.float32) * np.float32(255.0) + np.float32(0.5)
+    rounded: NDArray[np.uint8] = np.clip(scaled, 0.0, 255.0).astype(np.uint8)
     return rounded
 
 
