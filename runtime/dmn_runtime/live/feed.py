@@ -149,7 +149,7 @@ class Feed:
             listing = self._place.list_folder(self._place.folder)
             changes = self._arrivals.observe(listing, now_s)
             for name in changes.lost:
-                self._lose(name)
+                self._lose(name, now_s)
             for name, stamp in changes.settled.items():
                 self._arrive(name, stamp, now_s, backlog=backlog)
             for z, wrong in self._wrong.items():
@@ -258,7 +258,7 @@ class Feed:
             self._told.add(sentence)
             self._say(f"warning: {sentence}")
 
-    def _lose(self, name: str) -> None:
+    def _lose(self, name: str, now_s: float) -> None:
         z = self._index(name)
         if z is None or self._names.get(z, ("",))[0] != name:
             return
@@ -266,6 +266,10 @@ class Feed:
         self._forget(z)
         self._wrong.pop(z, None)
         self._reopen(z)
+        for other, stamp in self._arrivals.standing().items():
+            if self._index(other) == z:  # one that was left aside because of this one
+                self._arrive(other, stamp, now_s, backlog=False)
+                return
 
     def _forget(self, z: int) -> None:
         self._slices.pop(z, None)

@@ -4,10 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dmn_runtime.errors import UsageError, VolumeError
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.live.arrivals import Arrivals, Entry
 from dmn_runtime.live.series import Series, find_series
+from dmn_runtime.normalise import histogram
 from dmn_runtime.volume.file_volume import FileVolume
 from dmn_runtime.volume.open import ZARR_MARKS
 from dmn_runtime.volume.slices import SliceFile, inspect_slice, open_slices, read_slice
@@ -31,11 +35,19 @@ class Timing:
 
 @dataclass(frozen=True)
 class Head:
-    """What the first slices say: names, a model of all slices, the volume of those there in a row."""
+    """What the first slices say.
+
+    Attributes:
+        series: how slices are named.
+        model: slice 0, which all others must be like.
+        volume: of the slices that are there in a row.
+        counts: histogram of its sample.
+    """
 
     series: Series
     model: SliceFile
     volume: FileVolume
+    counts: NDArray[np.int64]
 
 
 def require_folder(path: str) -> Path:
@@ -129,12 +141,24 @@ def _in_a_row(series: Series | None, names: list[str]) -> list[str]:
 
 
 def _head(folder: Path, series: Series, names: list[str], wanted: Wanted) -> Head:
-    paths = [folder / name for name in names[: wanted.depth]]
+    """Return the head of as many slices as are there, or of those that are wanted if another is faulty."""
+    try:
+        return _head_of([folder / name for name in names[: wanted.depth]], folder, series, wanted)
+    except VolumeError:
+        return _head_of([folder / name for name in names[: wanted.count]], folder, series, wanted)
+
+
+def _head_of(paths: list[Path], folder: Path, series: Series, wanted: Wanted) -> Head:
     # One of several: a lone slice would be taken to be as thick as its pixels are high.
     model = inspect_slice(paths[0], series.kind, wanted.depth or 2)
     read_slice(model)
     source = open_slices(paths, series.kind, folder_format(series.kind))
-    return Head(series, model, FileVolume(str(folder), source, wanted.voxel_nm))
+    volume = FileVolume(str(folder), source, wanted.voxel_nm)
+    try:
+        return Head(series, model, volume, histogram(volume))
+    except VolumeError:
+        volume.close()
+        raise
 
 
 def folder_format(kind: str) -> str:

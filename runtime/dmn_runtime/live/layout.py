@@ -12,7 +12,6 @@ from dmn_runtime.live.begun import LIVE_INPUT, SERIES_KEY, Begun, finished_depth
 from dmn_runtime.live.head import Head, folder_format
 from dmn_runtime.live.schedule import OPEN_END
 from dmn_runtime.machine import memory_bytes
-from dmn_runtime.normalise import histogram
 from dmn_runtime.plan import BLOCK_SLICES, Plan
 from dmn_runtime.setup import Layout, Options, Setup, intensity_of, ledger_header, plan_of
 from dmn_runtime.sink.disk import remove, translate_os_errors
@@ -112,8 +111,7 @@ def live_layout(
     plan = replace(plan, block=(depth, *plan.block[1:]))
     _check_memory(plan, volume)
     given = replace(options, intensity=options.intensity or begun.intensity)
-    counts = histogram(head.volume)
-    return Layout(plan, counts, intensity_of(given, contract, counts, str(head.volume.path)))
+    return Layout(plan, head.counts, intensity_of(given, contract, head.counts, head.volume.path))
 
 
 def _check_memory(plan: Plan, volume: FileVolume) -> None:

@@ -271,6 +271,7 @@ class _LiveRun:
                 fingerprint = whole.volume.fingerprint()
                 feed.poll()
                 if feed.is_finished():  # nothing was written anew while the volume was looked at
+                    self.watch.say(meter_line(feed.progress()))
                     return sink, whole, fingerprint
                 whole.volume.close()
             else:

@@ -297,7 +297,8 @@ class _Content:
 
     def take_block(self, value: dict[str, Any]) -> bool:
         """Take in a block's line; tell whether it makes sense."""
-        index, crc = value.get("block"), value.get("crc32")
+        index: Any = value.get("block")
+        crc: Any = value.get("crc32")
         if not _are_counts(index):
             return False
         if value.get("void") is True:
@@ -316,7 +317,8 @@ class _Content:
 
     def take_slice(self, value: dict[str, Any]) -> bool:
         """Take in a slice's line; tell whether it makes sense."""
-        name, numbers = value.get("name"), [value.get(key) for key in ("size", "mtime_ns", "crc32")]
+        name = value.get("name")
+        numbers: list[Any] = [value.get(key) for key in ("size", "mtime_ns", "crc32")]
         if type(name) is not str or not _are_counts(value["slice"], *numbers):
             return False
         self.slices[value["slice"]] = SliceNote(name, *numbers)
