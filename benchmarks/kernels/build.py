@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -54,13 +55,13 @@ class Compiled:
     told: tuple[str, ...]
 
 
-def compile_kernels(source: Path) -> Compiled:
-    """Compile a file of kernels for all targets; it may include tiles.cu.
+def compile_kernels(source: Path, targets: Sequence[str] = TARGETS) -> Compiled:
+    """Compile a file of kernels; it may include tiles.cu.
 
     Raises:
         UsageError: nvcc is not there or refuses the source.
     """
-    codes = [f"-gencode=arch={target.replace('sm', 'compute')},code={target}" for target in TARGETS]
+    codes = [f"-gencode=arch={target.replace('sm', 'compute')},code={target}" for target in targets]
     # The verbose assembler belongs to the bytes: the fatbin records the options that made it.
     flags = [
         "-std=c++17",

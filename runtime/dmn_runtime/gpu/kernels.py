@@ -21,8 +21,8 @@ ROWS_A_THREAD = 4
 PACK_BYTES = 16
 MOST_CLASSES = 255
 _MOST_GRID_YZ = 65535
-_VOXELS = {np.dtype(np.uint8): "u8", np.dtype(np.uint16): "u16"}
-_REALS = {np.dtype(np.float16): "f16", np.dtype(np.float32): "f32"}
+_VOXELS: dict[np.dtype[Any], str] = {np.dtype(np.uint8): "u8", np.dtype(np.uint16): "u16"}
+_REALS: dict[np.dtype[Any], str] = {np.dtype(np.float16): "f16", np.dtype(np.float32): "f32"}
 _LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc")
 
 KERNEL_NAMES = (
@@ -167,7 +167,9 @@ def launch_gather(
     length = images.width * (1 if by_channel else images.channels)
     planes = images.count * (images.channels if by_channel else 1)
     addresses = [_address(each) for each in (patch, sheet, table, batch)]
-    stream.launch(kernel, *_threads(length, images, planes), [*addresses, *_sizes(images)])
+    stream.launch(
+        kernel, *lay_threads(length, images.height, planes, images.pack), [*addresses, *_sizes(images)]
+    )
 
 
 def launch_scatter(
@@ -210,19 +212,31 @@ def launch_scatter(
         _check("mask", mask, probability.nbytes, grey)
     written = [_address(probability), np.uint64(0) if mask is None else _address(mask)]
     arguments = [_address(logits), _address(sheet), *_sizes(images), np.int32(grey_threshold), *written]
-    stream.launch(kernel, *_threads(images.width, images, images.count), arguments)
+    stream.launch(kernel, *lay_threads(images.width, images.height, images.count, images.pack), arguments)
 
 
-def _threads(length: int, images: Images, planes: int) -> tuple[Triple, Triple]:
-    """Lay out grid and block (xyz) over rows of `length` elements; the kernels stride over what is left.
+def lay_threads(
+    length: int, rows: int, planes: int, pack: int, threads: int = THREADS_A_BLOCK
+) -> tuple[Triple, Triple]:
+    """Lay out grid and block over planes of rows; the kernels stride over what is left.
 
     A warp lies along a row where rows are long enough: its stores are then one piece of memory.
+
+    Args:
+        length: elements of a row.
+        rows: of a plane.
+        planes: in all.
+        pack: elements that a thread owns.
+        threads: of a block, a power of two, at least 32.
+
+    Returns:
+        Blocks along x, y, z and threads along x, y, z.
     """
-    packs = ceil_div(length, images.pack)
+    packs = ceil_div(length, pack)
     across = min(32, 1 << (packs - 1).bit_length())
-    down = THREADS_A_BLOCK // across
-    rows = ceil_div(images.height, down * ROWS_A_THREAD)
-    grid = (ceil_div(packs, across), min(rows, _MOST_GRID_YZ), min(planes, _MOST_GRID_YZ))
+    down = threads // across
+    bands = ceil_div(rows, down * ROWS_A_THREAD)
+    grid = (ceil_div(packs, across), min(bands, _MOST_GRID_YZ), min(planes, _MOST_GRID_YZ))
     return grid, (across, down, 1)
 
 

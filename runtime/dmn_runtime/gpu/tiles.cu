@@ -107,19 +107,16 @@ __device__ __forceinline__ int threads_z() { return gridDim.z * blockDim.z; }
 // ---- gather ----------------------------------------------------------------------------------------------------
 
 // The network's input of each grey value: 256 values fit into shared memory, 65536 stay behind the read-only cache.
-template <class Voxel, class Real>
-struct Table;
-
 template <class Real>
-struct Table<u8, Real> {
-  const Real* shared;
-  __device__ __forceinline__ Real operator()(u8 voxel) const { return shared[voxel]; }
+struct SharedTable {
+  const Real* of;
+  __device__ __forceinline__ Real operator()(int grey) const { return of[grey]; }
 };
 
 template <class Real>
-struct Table<u16, Real> {
-  const Real* __restrict__ global;
-  __device__ __forceinline__ Real operator()(u16 voxel) const { return __ldg(global + voxel); }
+struct CachedTable {
+  const Real* __restrict__ of;
+  __device__ __forceinline__ Real operator()(int grey) const { return __ldg(of + grey); }
 };
 
 // Where one row of a plane comes from: `slice` in nchw, all channels' slices in nhwc.
@@ -140,9 +137,9 @@ struct Source {
 };
 
 // Pixels 0 to `length` of a row of one channel. Packs that leave the row, the volume or the patch go pixel by pixel.
-template <class Voxel, class Real, int N>
-__device__ __forceinline__ void gather_row(const Source<Voxel>& source, int position,
-                                           const Table<Voxel, Real>& table, Real* __restrict__ target, int length) {
+template <class Voxel, class Real, int N, class Table>
+__device__ __forceinline__ void gather_row(const Source<Voxel>& source, int position, const Table& table,
+                                           Real* __restrict__ target, int length) {
   const Voxel* slice = source.slice(position);
   // Columns of the tile that the patch holds without mirror or clamp; the patch lies inside the volume.
   const int least = source.sheet[PATCH_START + 2] - source.origin[2];
@@ -163,10 +160,9 @@ __device__ __forceinline__ void gather_row(const Source<Voxel>& source, int posi
 }
 
 // Elements 0 to `length` of a row whose pixels hold `channels` elements each, slice `position` first.
-template <class Voxel, class Real, int N>
+template <class Voxel, class Real, int N, class Table>
 __device__ __forceinline__ void gather_channels(const Source<Voxel>& source, int position, int channels,
-                                                const Table<Voxel, Real>& table, Real* __restrict__ target,
-                                                int length) {
+                                                const Table& table, Real* __restrict__ target, int length) {
   const int lead = lead_of<Real, N>(target);
   for (int first = thread_x() * N - lead; first < length; first += threads_x() * N) {
     int x = max(first, 0) / channels;
@@ -192,9 +188,9 @@ __device__ __forceinline__ void gather_channels(const Source<Voxel>& source, int
 }
 
 // Planes are the images' channels in nchw and the images in nhwc; a row of a plane is contiguous in the batch.
-template <class Voxel, class Real, bool NHWC>
+template <class Voxel, class Real, bool NHWC, class Table>
 __device__ __forceinline__ void gather(const Voxel* __restrict__ patch, const int* __restrict__ sheet,
-                                       const Table<Voxel, Real>& table, Real* __restrict__ batch, int count,
+                                       const Table& table, Real* __restrict__ batch, int count,
                                        int channels, int height, int width) {
   constexpr int N = 16 / sizeof(Real);
   const int planes_a_tile = NHWC ? 1 : channels;
@@ -223,14 +219,14 @@ __device__ __forceinline__ void gather(const Voxel* __restrict__ patch, const in
     const int thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);                           \
     for (int grey = thread; grey < 256; grey += threads) shared[grey] = table[grey];                                  \
     __syncthreads();                                                                                                  \
-    gather<u8, Real, NHWC>(patch, sheet, Table<u8, Real>{shared}, batch, count, channels, height, width);             \
+    gather<u8, Real, NHWC>(patch, sheet, SharedTable<Real>{shared}, batch, count, channels, height, width);           \
   }
 
 #define DMN_GATHER_U16(name, Real, NHWC)                                                                              \
   extern "C" __global__ void __launch_bounds__(MOST_THREADS, (NHWC) ? 4 : 5)                                          \
       name(const u16* __restrict__ patch, const int* __restrict__ sheet, const Real* __restrict__ table,              \
            Real* __restrict__ batch, int count, int channels, int height, int width) {                                \
-    gather<u16, Real, NHWC>(patch, sheet, Table<u16, Real>{table}, batch, count, channels, height, width);            \
+    gather<u16, Real, NHWC>(patch, sheet, CachedTable<Real>{table}, batch, count, channels, height, width);           \
   }
 
 DMN_GATHER_U8(dmn_gather_u8_f16_nchw, __half, false)
