@@ -24,6 +24,7 @@ from dmn_runtime.live.schedule import (
 )
 from dmn_runtime.live.series import Series, is_slice_name
 from dmn_runtime.live.shelf import Shelf
+from dmn_runtime.live.whole import require_whole
 from dmn_runtime.plan import Block, Plan
 from dmn_runtime.sink.ledger import Ledger, Made, SliceNote
 from dmn_runtime.volume.base import Voxels
@@ -325,6 +326,7 @@ class Feed:
                 f"{path} is {one.shape[0]}x{one.shape[1]} {one.dtype.name}, but slices of "
                 f"{model.shape[0]}x{model.shape[1]} {model.dtype.name} are wanted: write it again"
             )
+        require_whole(path, model.kind)
         return read_slice(one)
 
     def _is_wrong(self, z: int, stamp: Stamp, sentence: str) -> None:

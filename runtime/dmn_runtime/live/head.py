@@ -11,6 +11,7 @@ from dmn_runtime.errors import UsageError, VolumeError
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.live.arrivals import Arrivals, Entry
 from dmn_runtime.live.series import Series, find_series
+from dmn_runtime.live.whole import require_whole
 from dmn_runtime.normalise import histogram
 from dmn_runtime.volume.file_volume import FileVolume
 from dmn_runtime.volume.open import ZARR_MARKS
@@ -151,6 +152,8 @@ def _head(folder: Path, series: Series, names: list[str], wanted: Wanted) -> Hea
 def _head_of(paths: list[Path], folder: Path, series: Series, wanted: Wanted) -> Head:
     # One of several: a lone slice would be taken to be as thick as its pixels are high.
     model = inspect_slice(paths[0], series.kind, wanted.depth or 2)
+    for path in paths:
+        require_whole(path, series.kind)
     read_slice(model)
     source = open_slices(paths, series.kind, folder_format(series.kind))
     volume = FileVolume(str(folder), source, wanted.voxel_nm)

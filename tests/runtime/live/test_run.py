@@ -48,6 +48,12 @@ def require_equal_to_batch(package: Path, microscope: Microscope, output: Path, 
     for live, wanted in zip(written(output), written(whole), strict=True):
         np.testing.assert_array_equal(live, wanted)
     assert 0 < written(output)[1].mean() < 1
+    if output.suffix == ".zarr":
+        live_files, batch_files = (
+            {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+            for root in (output, whole)
+        )
+        assert live_files == batch_files
     assert not ledger_path(output).exists()
     assert not partial_path(output).exists()
 
@@ -332,7 +338,7 @@ def test_a_wrong_slice_is_waited_for(small_package: Package, microscope: Microsc
     assert len(warnings) == 3
     assert "is 48x71 uint8, but slices of 48x70 uint8 are wanted" in warnings[0]
     assert "is 48x70 uint16, but slices of 48x70 uint8 are wanted" in warnings[1]
-    assert "cannot be read as PNG" in warnings[2]
+    assert "is not a whole PNG" in warnings[2]
     assert len([said for said in microscope.said if "else.png is left aside" in said]) == 1
     assert any("waits for slice 4 (run7_s004_10nm.png cannot be used)" in line for line in microscope.shown)
     require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
@@ -522,3 +528,87 @@ def test_the_command_in_a_real_folder(
     assert main([*words, "--check-seams", "--overwrite"]) == 2
     assert main([word for word in words if word != "--watch"]) == 2
     assert "--until belongs to --watch: give that too, or leave it out" in capsys.readouterr().err
+
+
+def test_a_block_that_a_kill_caught_in_its_second_writing_is_not_taken_for_the_first(
+    small_package: Package, microscope: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dmn_runtime.sink.tiff import TiffSink
+
+    package, output = small_package(), tmp_path / "seg.tif"
+    more = {"intensity": GREYS, "block": (4, 32, 48)}
+    put(microscope, range(13))
+    write = TiffSink.write
+
+    def torn(sink: TiffSink, region: Any, probability: Any, mask: Any) -> None:
+        write(sink, region, 255 - probability, mask)
+        raise KeyboardInterrupt
+
+    def second() -> None:
+        microscope.write(name_of(1, ".png"), encoded(smooth(99), ".png", tmp_path))
+        monkeypatch.setattr(TiffSink, "write", torn)
+
+    microscope.events += [*[lambda: None] * 6, second]
+    with pytest.raises(KeyboardInterrupt):
+        microscope.run(package, output, OPEN, **more)
+    monkeypatch.setattr(TiffSink, "write", write)
+    put(microscope, range(1, 2))  # as it was when the block was made first
+    assert microscope.run(package, output, LIVE, resume=True, **more) is not None
+    require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
+
+
+def test_a_slice_that_changes_while_it_is_decoded_is_not_used(
+    small_package: Package, microscope: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dmn_runtime.live import feed
+
+    package, output = small_package(), tmp_path / "seg.tif"
+    read_slice, changed = feed.read_slice, []
+
+    def changing(one: Any) -> Any:
+        pixels = read_slice(one)
+        if one.path.name == name_of(6, ".png") and not changed:
+            changed.append(microscope.write(one.path.name, encoded(smooth(98), ".png", tmp_path)))
+        return pixels
+
+    monkeypatch.setattr(feed, "read_slice", changing)
+    put(microscope, range(13))
+    report = microscope.run(package, output, LIVE, intensity=GREYS, block=(4, 32, 48))
+    assert report is not None
+    assert report.voxels == 13 * SHAPE[0] * SHAPE[1]  # nothing was made of what it had been
+    require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
+
+
+def test_a_wrong_slice_is_tried_again_though_its_time_says_nothing(
+    small_package: Package, microscope: Microscope, tmp_path: Path
+) -> None:
+    import os
+
+    package, output = small_package(), tmp_path / "seg.tif"
+    put(microscope, range(13))
+    path, content = microscope.folder / name_of(5, ".png"), encoded(smooth(5), ".png", tmp_path)
+
+    def write_at_one_time(data: bytes) -> None:
+        path.write_bytes(data)
+        os.utime(path, ns=(10**18, 10**18))
+
+    write_at_one_time(content[:1500] + bytes(len(content) - 1500))
+    microscope.events += [*[lambda: None] * 8, partial(write_at_one_time, content)]
+    report = microscope.run(package, output, LIVE, intensity=GREYS, block=(4, 32, 48))
+    assert report is not None
+    assert len([said for said in microscope.said if "the run waits for it" in said]) == 1
+    require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
+
+
+@pytest.mark.parametrize("until", [1, 2, 5])
+def test_few_slices_and_a_network_with_context(
+    small_package: Package, microscope: Microscope, tmp_path: Path, until: int
+) -> None:
+    package, output = small_package(context=1), tmp_path / "seg.tif"
+    put(microscope, range(until))
+    report = microscope.run(package, output, LiveOptions(until=until, poll_s=1.0))
+    assert report is not None
+    low, high = report.normalisation.low, report.normalisation.high
+    batch(package, microscope, tmp_path / "batch.tif", intensity=(low, high))
+    for live, wanted in zip(written(output), written(tmp_path / "batch.tif"), strict=True):
+        np.testing.assert_array_equal(live, wanted)
