@@ -10,7 +10,9 @@ ladder.cu lists the versions. Every version at every block size must give what t
 timed, on a small volume with edges everywhere and on the one that is timed: random voxels and logits, slices
 of 2048 x 2048 px in tiles of 1152 px with a halo of 64. Before each timing the L2 cache is flushed; figures
 are medians with quartiles. Bandwidth counts each byte once that must be read or written; the copy moves as
-many bytes, half of them in, half out. Exit status 2: a wrong argument or a missing tool, 1: a version is wrong.
+many bytes, half of them in, half out.
+
+Exit status 2: a wrong argument or a missing tool, 1: a version is wrong.
 """
 
 import argparse

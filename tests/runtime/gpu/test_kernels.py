@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dmn_runtime.gpu.kernels import KERNEL_NAMES, THREADS_A_BLOCK
@@ -90,17 +90,28 @@ def test_any_grid_of_any_block_is_right(shim: Any, geometry: Any, grid: Any, blo
         assert cases.scatter_fault(case, AnyGrid()) is None
 
 
-@given(geometry=geometries(), words=st.lists(st.integers(-100, 100), min_size=7, max_size=7))
-def test_a_wrong_sheet_writes_nothing_outside_the_output(shim: Any, geometry: Any, words: list[int]) -> None:
-    geometry.sheet[cases.HEADER_WORDS + 3 : cases.HEADER_WORDS + 10] = words
-    case = cases.scatter_case(geometry, 1, np.float16, "nchw", 100, False, 1)
-    grey = cases.run_scatter(case, shim)
-    assert grey.guards_hold()
+def one_pixel() -> Any:
+    """Return a volume, a tile and an output of one voxel."""
+    geometry = cases.draw_geometry(lambda low, high: low)
+    geometry.sheet[13], geometry.sheet[21:23] = 1, 1
+    return geometry
+
+
+@given(geometry=geometries(), value=st.integers(-100, 100))
+@example(geometry=one_pixel(), value=100)
+def test_a_wrong_sheet_writes_nothing_outside_the_output(shim: Any, geometry: Any, value: int) -> None:
+    geometry.sheet[13] = geometry.count
+    for word in range(cases.HEADER_WORDS + 3, cases.HEADER_WORDS + cases.TILE_WORDS):
+        case = cases.scatter_case(geometry, 1, np.float16, "nchw", 100, False, 1)
+        right, geometry.sheet[word] = int(geometry.sheet[word]), value
+        # Within a mebibyte of the output lies all that such a sheet can point to.
+        grey = cases.run_scatter(case, shim, guard_bytes=1 << 20)
+        geometry.sheet[word] = right
+        assert grey.guards_hold()
 
 
 def test_logits_without_end_are_certain(shim: Any) -> None:
-    geometry = cases.draw_geometry(lambda low, high: low)
-    geometry.sheet[13], geometry.sheet[21:23] = 1, 1
+    geometry = one_pixel()
     for logit, grey in ((np.inf, 255), (-np.inf, 0), (65504.0, 255), (-65504.0, 0), (np.nan, 0)):
         case = cases.scatter_case(geometry, 1, np.float16, "nchw", 100, False, 1)
         case.logits[...] = logit

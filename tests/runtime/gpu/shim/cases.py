@@ -22,7 +22,9 @@ from dmn_runtime.gpu.twins import gather_batch, scatter_batch
 DrawInt = Callable[[int, int], int]
 """An integer between two bounds, both included: hypothesis's or a generator's."""
 
+BOUNDARY = 256
 GUARD_BYTES = 256
+"""A multiple of the boundary."""
 RUBBISH = 0xA5
 MOST_LEVELS_APART = 1
 MOST_SHARE_APART = 0.01
@@ -80,11 +82,17 @@ class Placed:
         )
 
 
-def place(shape: Sequence[int], dtype: Any, content: NDArray[Any] | None = None, shift: int = 0) -> Placed:
+def place(
+    shape: Sequence[int],
+    dtype: Any,
+    content: NDArray[Any] | None = None,
+    shift: int = 0,
+    guard_bytes: int = GUARD_BYTES,
+) -> Placed:
     """Return rubbish, or a copy of `content`, `shift` elements beyond a 256-byte boundary."""
     nbytes = prod(shape) * np.dtype(dtype).itemsize
-    room = np.full(nbytes + 4 * GUARD_BYTES, RUBBISH, np.uint8)
-    start = -room.ctypes.data % GUARD_BYTES + GUARD_BYTES + shift * np.dtype(dtype).itemsize
+    room = np.full(nbytes + 2 * guard_bytes + 2 * BOUNDARY, RUBBISH, np.uint8)
+    start = -room.ctypes.data % BOUNDARY + guard_bytes + shift * np.dtype(dtype).itemsize
     array = room[start : start + nbytes].view(dtype).reshape(shape)
     if content is not None:
         array[...] = content
@@ -208,12 +216,14 @@ def scatter_case(
     return ScatterCase(geometry, contiguous, images, grey_threshold, has_mask)
 
 
-def run_scatter(case: ScatterCase, shim: Any, mask: Placed | None = None) -> Placed:
+def run_scatter(
+    case: ScatterCase, shim: Any, mask: Placed | None = None, guard_bytes: int = GUARD_BYTES
+) -> Placed:
     """Run a scatter into rubbish; return the probability."""
     geometry = case.geometry
     logits = place(case.logits.shape, case.logits.dtype, case.logits, geometry.batch_shift)
     sheet = place(geometry.sheet.shape, np.int32, geometry.sheet)
-    grey = place(output_shape(geometry), np.uint8, shift=geometry.output_shift)
+    grey = place(output_shape(geometry), np.uint8, None, geometry.output_shift, guard_bytes)
     stream: Any = ShimStream(shim)
     launch_scatter(stream, shim_kernels(), logits, sheet, grey, mask, case.images, case.grey_threshold)
     return grey
