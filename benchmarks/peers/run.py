@@ -12,6 +12,7 @@ all arguments, installing and measuring nothing.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -70,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str]) -> int:
     """Run the command; return the exit status."""
     given = parser().parse_args(words)
+    # To be ended is to be interrupted: the contestant that runs ends as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if given.report_only:
             report(given.out)

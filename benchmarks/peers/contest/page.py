@@ -27,7 +27,10 @@ PLOTS = {"throughput-speed.png": plot_speed, "throughput-iou.png": plot_iou}
 COLUMNS = (
     "- **Mvoxel/s**: of the working grid, median and range. **is faster**: seconds of the contestant over "
     "those of DMN in the same round.",
-    "- **IoU**: of the foreground against the labels, on the working grid, at the package's threshold.",
+    "- **IoU**: of the foreground against the labels, on the working grid, at the package's threshold. "
+    f"**inner**: the same without {EDGE_PX} px at the volume's edge, where peers that are fed whole "
+    "slices leave the outside to zeros and DMN reflects: what differs outside the parentheses alone is a "
+    "matter of that edge.",
     "- **off untiled**: difference from PyTorch's result on whole slices, in grey levels of 255, "
     f"{EDGE_PX} px or more away from the volume's edge: what tiling costs, and for int8, bf16 and autocast "
     "what the arithmetic does. **seams**: largest difference beside tile faces in DMN's own check, with "
@@ -133,8 +136,8 @@ def _course(store: Store, course: Record) -> list[str]:
     lines = [
         f"### {course['volume']}, {course['student']}\n",
         f"`{volume['file']}`, {shape} voxels on the working grid{_enlarged(volume)}.\n",
-        "| contestant | Mvoxel/s | dmn-fp32 is faster | dmn-auto is faster | IoU | off untiled: most, mean "
-        "| work |",
+        "| contestant | Mvoxel/s | dmn-fp32 is faster | dmn-auto is faster | IoU (inner) "
+        "| off untiled: most, mean | work |",
         "|---|---|---|---|---|---|---|",
     ]
     measured = [one for one in store.config["contestants"] if speed(store, course, one)]
@@ -169,7 +172,9 @@ def _times(found: Spread | None) -> str:
 
 
 def _iou(record: Record | None) -> str:
-    return "" if record is None or record["iou"] is None else f"{record['iou']:.4f}"
+    return (
+        "" if record is None or record["iou"] is None else f"{record['iou']:.4f} ({record['iou_inner']:.4f})"
+    )
 
 
 def _off(record: Record | None) -> str:

@@ -10,6 +10,7 @@ from contest.verdict import iou_of, speed
 mpl.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 DMN, PEER = "#c0392b", "#7f8c8d"
 
@@ -20,8 +21,8 @@ def plot_speed(store: Store, path: Path) -> None:
 
 
 def plot_iou(store: Store, path: Path) -> None:
-    """Draw IoU over voxels per second; where there are no labels, a panel says so."""
-    _panels(store, path, _points, (5.2, 4.0))
+    """Draw IoU over voxels per second; without labels a panel stays empty."""
+    _panels(store, path, _points, (6.4, 3.6))
 
 
 def _panels(store: Store, path: Path, draw: object, size: tuple[float, float]) -> None:
@@ -54,15 +55,26 @@ def _bars(store: Store, course: Record, axes: Axes) -> None:
 
 
 def _points(store: Store, course: Record, axes: Axes) -> None:
-    for name in store.config["contestants"]:
+    for place, name in enumerate(store.config["contestants"]):
         fast, iou = speed(store, course, name), iou_of(store, course, name)
         if fast is None or iou is None:
             continue
-        axes.plot(fast.median / 1e6, iou, "o", color=_colour(name))
-        axes.annotate(name, (fast.median / 1e6, iou), fontsize=7, xytext=(3, 3), textcoords="offset points")
+        colour = mpl.colormaps["tab20"](place % 20)
+        axes.plot(fast.median / 1e6, iou, _marker(name), color=colour, label=name, markersize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(labelsize=8, which="both")
+    if axes.lines:
+        axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.set_xlabel("Mvoxel/s (working grid)")
     axes.set_ylabel("foreground IoU")
+
+
+def _marker(name: str) -> str:
+    families = {"dmn": "*", "monai": "s", "torch-em": "D", "bioimageio": "^"}
+    return next((marker for family, marker in families.items() if name.startswith(family)), "o")
 
 
 def _colour(name: str) -> str:

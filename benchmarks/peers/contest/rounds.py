@@ -13,7 +13,7 @@ import numpy as np
 from contest.environments import Environment, last_words
 from contest.material import Material, Student
 from contest.roster import REFERENCE, Contestant, Device, Settings, eligible
-from contest.scores import foreground_iou, grey, off_untiled
+from contest.scores import INNER, foreground_iou, grey, off_untiled
 from contest.store import Record, Store
 from dmn_runtime.errors import EngineError
 
@@ -146,6 +146,9 @@ class Contest:
         record: Record = {
             **key,
             "iou": None if labels is None else foreground_iou(probability, labels, threshold),
+            "iou_inner": None
+            if labels is None
+            else foreground_iou(probability[INNER], labels[INNER], threshold),
             **off_untiled(probability, np.load(course.folder / "untiled.npy")),
         }
         if contestant.program == "dmn_infer":

@@ -10,6 +10,7 @@ from dmn_runtime.tiles import grey_threshold
 
 EDGE_PX = 64
 """Left out on each side of a slice: there zeros, MONAI's padding and DMN's reflection differ by right."""
+INNER = np.s_[:, EDGE_PX:-EDGE_PX, EDGE_PX:-EDGE_PX]
 
 Probability = NDArray[np.float32] | NDArray[np.uint8]
 
@@ -24,7 +25,7 @@ def grey(probability: Probability) -> NDArray[np.uint8]:
 
 
 def foreground_iou(probability: Probability, labels: NDArray[np.bool_], threshold: float) -> float:
-    """Return the IoU of the foreground of all voxels together."""
+    """Return the IoU of the foreground of all voxels together; nothing against nothing is 1."""
     predicted = grey(probability) >= grey_threshold(threshold)
     counts = [np.count_nonzero(a) for a in (predicted & labels, predicted & ~labels, ~predicted & labels)]
     return float(iou(np.array([*counts, 0], np.int64)))
@@ -37,8 +38,7 @@ def off_untiled(probability: Probability, untiled: NDArray[np.float32]) -> dict[
         max_grey, mean_grey, and share_off: of voxels more than one grey level off; None for slices that have
         nothing but edge.
     """
-    inner = np.s_[:, EDGE_PX:-EDGE_PX, EDGE_PX:-EDGE_PX]
-    mine, truth = grey(probability)[inner], grey(untiled)[inner]
+    mine, truth = grey(probability)[INNER], grey(untiled)[INNER]
     if mine.size == 0:
         return {"max_grey": None, "mean_grey": None, "share_off": None}
     difference = np.abs(mine.astype(np.int16) - truth)
