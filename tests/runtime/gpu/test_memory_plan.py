@@ -1,4 +1,4 @@
-"""What goes through at once fits, is never less than it must be, and is given up in the order that is said."""
+"""What goes through at once fits, is never less than it must be, and is given up in the order said."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def test_what_is_given_up(free: int, expected: tuple[int, int, int, int]) -> Non
 
 
 def test_a_plan_of_one_size_is_not_cut_smaller() -> None:
-    with pytest.raises(EngineError, match="256 MiB free and one tile of 1152 px takes up to .* --tile"):
+    with pytest.raises(EngineError, match=r"256 MiB free and one tile of 1152 px takes up to .* --tile"):
         plan_memory(NEED, GIB // 4, fixed_edge=True)
 
 
