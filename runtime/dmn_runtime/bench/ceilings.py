@@ -127,7 +127,8 @@ def algebra_words(workers: int) -> str:
     built = cast("dict[str, Any]", np.show_config(mode="dicts"))
     blas = built.get("Build Dependencies", {}).get("blas", {})
     name = " ".join(str(blas[key]) for key in ("name", "version") if key in blas) or "its own loops"
-    return f"numpy {np.__version__} with {name}, float32, one thread a product, {workers} side by side"
+    words = f"matrix product of numpy {np.__version__} with {name}, float32"
+    return f"{words}, one thread a product, {workers} side by side"
 
 
 if __name__ == "__main__":

@@ -1,46 +1,15 @@
-"""The kernels alone: gather and scatter on real tiles, on the processor or, by its own word, on a GPU."""
+"""The kernels alone on a processor: gather and scatter on real tiles."""
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Protocol, runtime_checkable
 
 from dmn_runtime.bench.clocked import Seconds, rate_of
 from dmn_runtime.bench.gathered import Gathered
-from dmn_runtime.bench.rounds import Ceilings, Rate
+from dmn_runtime.bench.rounds import Rate
 from dmn_runtime.engines.base import Tiles
 from dmn_runtime.plan import Footprint
 from dmn_runtime.tiles import crop, gather, scatter
 from dmn_runtime.volume.base import Voxels
-
-
-@runtime_checkable
-class DeviceBench(Protocol):
-    """What an engine on a GPU offers, which has kernels and ceilings of its own."""
-
-    def network_only_s(self, gathered: Gathered) -> float:
-        """Return the seconds that the bare network takes for all tiles, input and output on the device."""
-        ...
-
-    def time_gather(self, gathered: Gathered, window_s: float) -> Rate:
-        """Return the speed of the fused gather."""
-        ...
-
-    def time_scatter(self, gathered: Gathered, window_s: float) -> Rate:
-        """Return the speed of the fused scatter."""
-        ...
-
-    def ceilings(self, window_s: float) -> Ceilings:
-        """Return what the device can do at most."""
-        ...
-
-    def ceiling_words(self) -> str:
-        """Say what the ceilings are of: device, library, arithmetic."""
-        ...
-
-
-def device_bench(opened: object) -> DeviceBench | None:
-    """Return an opened engine if it can time its own kernels, None for those of the processor."""
-    return opened if isinstance(opened, DeviceBench) else None
 
 
 def time_gather(gathered: Gathered, workers: int, window_s: float, seconds: Seconds = perf_counter) -> Rate:

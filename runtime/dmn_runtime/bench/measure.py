@@ -4,7 +4,7 @@ Everything takes turns within a round, so that a machine that drifts costs all a
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +14,14 @@ from time import perf_counter
 from dmn_runtime.bench.ceilings import CeilingFault, Load, algebra_words, ceilings_in_child
 from dmn_runtime.bench.clocked import Seconds, seconds_for_all
 from dmn_runtime.bench.gathered import SAMPLE, Gathered, gather_tiles
-from dmn_runtime.bench.kernels import DeviceBench, device_bench, time_gather, time_scatter
+from dmn_runtime.bench.kernels import time_gather, time_scatter
 from dmn_runtime.bench.load import busy_sentence, load_average
+from dmn_runtime.bench.on_gpu import alone_on_gpu, gpu_engine
 from dmn_runtime.bench.phantom_volume import QUICK_SHAPE, SHAPE, VOXEL_NM, write_phantom
 from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts
-from dmn_runtime.bench.rounds import Ceilings, EndToEnd, Rate, Round
+from dmn_runtime.bench.rounds import Alone, Ceilings, EndToEnd, Extent, Round
+from dmn_runtime.clock import Clock
 from dmn_runtime.engines.base import Runner, Tiles
-from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.catalogue import kind_of
 from dmn_runtime.engines.choose import choose, open_best
 from dmn_runtime.engines.examination import Wish, order_for
@@ -31,8 +32,10 @@ from dmn_runtime.inference import Watch, infer
 from dmn_runtime.machine import machine_facts, possible_cores
 from dmn_runtime.package import Package, open_package, resolve_package
 from dmn_runtime.report import Report, versions
-from dmn_runtime.setup import Options, engine_wish, lay_out
+from dmn_runtime.setup import Options, Setup, engine_wish, lay_out, set_up
+from dmn_runtime.stream import Threads
 from dmn_runtime.volume.open import open_volume
+from dmn_runtime.workforce import Workforce, gather_workforce
 
 WINDOW_S = 0.5
 QUICK_WINDOW_S = 0.1
@@ -135,7 +138,7 @@ def _measured(
     say: Callable[[str], None],
     tools: Tools,
 ) -> Bench:
-    """Choose the engine, run end to end once, gather the tiles, then measure the rounds.
+    """Choose the engine, run end to end once, then measure the rounds.
 
     The first run warms up, and tells the memory of a run while nothing else is held.
     """
@@ -148,14 +151,9 @@ def _measured(
         chosen = asdict(choice.candidate)
         run, wish = replace(run, **chosen), replace(wish, **chosen)
         first = _infer(run, say)
-        gathered = gather_tiles(volume.read, layout.plan, layout.intensity.table(volume.dtype))
-    if not gathered.whole:
-        say(
-            f"the network alone and the kernels alone run on {gathered.extent.tiles} of the volume's "
-            f"{layout.plan.tile_count()} tiles: more do not fit into memory at once"
-        )
-    turns = _Turns(package, wish, run, gathered, QUICK_WINDOW_S if options.quick else WINDOW_S, say, tools)
-    rounds = tuple(turns.round() for _ in range(count))
+        setup = set_up(run, package, volume, layout, choice, wish.workers)
+        turns = _Turns(setup, wish, QUICK_WINDOW_S if options.quick else WINDOW_S, say, tools)
+        rounds = tuple(turns.round() for _ in range(count))
     return Bench(
         measured=measured,
         quick=options.quick,
@@ -176,7 +174,8 @@ def _measured(
         volume=_facts(first, made=options.volume is None),
         plan=first.plan,
         workers=first.workers,
-        extent=gathered.extent,
+        threads=turns.threads,
+        extent=turns.extent,
         ceilings=turns.ceiling_words,
         peak_rss_bytes=first.peak_rss_bytes,
         rounds=rounds,
@@ -203,47 +202,49 @@ def _infer(run: Options, say: Callable[[str], None]) -> Report:
 
 
 class _Turns:
-    """Measures everything in turns, a round a call."""
+    """Measures everything in turns, a round a call; `threads` and `extent` are known after the first."""
+
+    threads: Threads
+    extent: Extent
 
     def __init__(
-        self,
-        package: Package,
-        wish: Wish,
-        run: Options,
-        gathered: Gathered,
-        window_s: float,
-        say: Callable[[str], None],
-        tools: Tools,
+        self, setup: Setup, wish: Wish, window_s: float, say: Callable[[str], None], tools: Tools
     ) -> None:
-        self.package = package
+        self.setup = setup
         self.wish = wish
-        self.run = run
-        self.gathered = gathered
         self.window_s = window_s
         self.say = say
         self.tools = tools
         self.ceiling_words = algebra_words(wish.workers)
+        self._gathered: Gathered | None = None
 
     def round(self) -> Round:
         """Measure everything once; the run end to end opens the engine itself and has the machine alone."""
-        candidate = Candidate(self.wish.engine, self.wish.precision)
-        order = order_for(self.package, candidate, self.wish, lambda _: None)
-        runner = kind_of(candidate.engine).open(order)
-        try:
-            device = device_bench(runner)
-            network_only_s, gather, scatter, ceilings = (
-                self._on_processor(runner) if device is None else self._on_device(device)
-            )
-        finally:
-            runner.close()
-        report = _infer(self.run, lambda _: None)
+        candidate = self.setup.choice.candidate
+        order = order_for(self.setup.package, candidate, self.wish, _unheard)
+        with ExitStack() as opened:
+            runner = kind_of(candidate.engine).open(order)
+            opened.callback(runner.close)
+            force = gather_workforce(self.setup, runner, Clock(), _unheard)
+            opened.callback(force.engine.close)
+            alone, ceilings = self._alone(runner, force)
+        self.threads, self.extent = force.threads, alone.extent
+        report = _infer(self.setup.options, _unheard)
         assert report.first_tile_s is not None  # it had all tiles to do
         end_to_end = EndToEnd(report.voxels, report.wall_s, report.first_tile_s, report.busy_s, report.queues)
-        return Round(network_only_s, gather, scatter, end_to_end, ceilings)
+        return Round(alone.network_only_s, alone.gather, alone.scatter, end_to_end, ceilings)
 
-    def _on_processor(self, runner: Runner) -> tuple[float, Rate, Rate, Ceilings | None]:
+    def _alone(self, runner: Runner, force: Workforce) -> tuple[Alone, Ceilings | None]:
+        engine = gpu_engine(force.engine)
+        if engine is not None:
+            self.ceiling_words = "not measured on a GPU"
+            return alone_on_gpu(engine, self.setup), None
+        return self._on_processor(runner), self._ceilings()
+
+    def _on_processor(self, runner: Runner) -> Alone:
         workers, window_s, seconds = self.wish.workers, self.window_s, self.tools.seconds
-        footprint, tiles = self.gathered.footprint, self.gathered.tiles
+        gathered = self._tiles()
+        tiles = gathered.tiles
         seconds_for_all(tiles[:workers], runner.run, workers, seconds)  # the first calls allocate
         logits: dict[int, Tiles] = {}
 
@@ -252,19 +253,25 @@ class _Turns:
             if index < SAMPLE:
                 logits[index] = out
 
-        network_only_s = seconds_for_all(range(len(tiles)), segment, workers, seconds)
-        gather = time_gather(self.gathered, workers, window_s, seconds)
-        scatter = time_scatter(list(logits.values()), footprint, workers, window_s, seconds)
-        return network_only_s, gather, scatter, self._ceilings()
-
-    def _on_device(self, device: DeviceBench) -> tuple[float, Rate, Rate, Ceilings | None]:
-        self.ceiling_words = device.ceiling_words()
-        return (
-            device.network_only_s(self.gathered),
-            device.time_gather(self.gathered, self.window_s),
-            device.time_scatter(self.gathered, self.window_s),
-            device.ceilings(self.window_s),
+        return Alone(
+            gathered.extent,
+            seconds_for_all(range(len(tiles)), segment, workers, seconds),
+            time_gather(gathered, workers, window_s, seconds),
+            time_scatter(list(logits.values()), gathered.footprint, workers, window_s, seconds),
         )
+
+    def _tiles(self) -> Gathered:
+        """Return the tiles, gathered once for all rounds."""
+        if self._gathered is None:
+            setup = self.setup
+            table = setup.intensity.table(setup.volume.dtype)
+            self._gathered = gather_tiles(setup.volume.read, setup.plan, table)
+            if not self._gathered.whole:
+                self.say(
+                    f"the network alone and the kernels alone run on {self._gathered.extent.tiles} of the "
+                    f"volume's {setup.plan.tile_count()} tiles: more do not fit into memory at once"
+                )
+        return self._gathered
 
     def _ceilings(self) -> Ceilings | None:
         try:
@@ -272,3 +279,7 @@ class _Turns:
         except CeilingFault as fault:
             self.say(f"warning: the machine's ceilings cannot be measured ({fault}), so no figure has them")
             return None
+
+
+def _unheard(_: str) -> None:
+    """Take a sentence that the first run has said already."""

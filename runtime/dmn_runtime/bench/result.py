@@ -13,7 +13,7 @@ from dmn_runtime.errors import UsageError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.machine import Machine
 from dmn_runtime.report import PackageFacts, PlanFacts
-from dmn_runtime.stream import threads_for
+from dmn_runtime.stream import Threads
 from dmn_runtime.whole_file import whole_file
 
 FORMAT = "dmn-bench"
@@ -73,7 +73,8 @@ class Bench:
         engine: see `EngineFacts`.
         volume: see `VolumeFacts`.
         plan: see `PlanFacts`.
-        workers: engine threads.
+        workers: engine threads that were asked for.
+        threads: see `Threads`: of the runs end to end.
         extent: what the network alone was run on.
         ceilings: what they were measured with, in words.
         peak_rss_bytes: largest resident memory of a run end to end, None where the system does not tell.
@@ -92,6 +93,7 @@ class Bench:
     volume: VolumeFacts
     plan: PlanFacts
     workers: int
+    threads: Threads
     extent: Extent
     ceilings: str
     peak_rss_bytes: int | None
@@ -105,7 +107,7 @@ class Bench:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of the runs end to end."""
-        return stages_of([one.end_to_end for one in self.rounds], threads_for(self.workers))
+        return stages_of([one.end_to_end for one in self.rounds], self.threads)
 
 
 def to_json(bench: Bench) -> dict[str, Any]:
@@ -173,6 +175,7 @@ def _from_json(document: dict[str, Any]) -> Bench:
         engine=EngineFacts(**document["engine"]),
         volume=VolumeFacts(**volume),
         plan=PlanFacts(**plan),
+        threads=Threads(**document["threads"]),
         extent=Extent(**document["extent"]),
         peak_rss_bytes=document["peak_rss_bytes"],
         rounds=tuple(_round(one) for one in document["rounds"]),

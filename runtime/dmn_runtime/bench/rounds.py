@@ -23,13 +23,32 @@ class Ceilings:
 
     Attributes:
         copy_bytes_per_s: of a large copy, bytes read and bytes written.
-        matmul_1_thread_macs_per_s: multiply-adds per second of a large float32 matrix product; None on a GPU.
-        matmul_all_threads_macs_per_s: the same with all threads, or on the whole GPU.
+        matmul_1_thread_macs_per_s: multiply-adds per second of a large float32 matrix product.
+        matmul_all_threads_macs_per_s: the same with all threads.
     """
 
     copy_bytes_per_s: float
-    matmul_1_thread_macs_per_s: float | None
+    matmul_1_thread_macs_per_s: float
     matmul_all_threads_macs_per_s: float
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the network alone was run on: output voxels, pixels of its tiles with halo, and tiles."""
+
+    voxels: int
+    px: int
+    tiles: int
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Network and kernels, each alone: `network_only_s` for all of `extent`."""
+
+    extent: Extent
+    network_only_s: float
+    gather: Rate
+    scatter: Rate
 
 
 @dataclass(frozen=True)
@@ -52,15 +71,6 @@ class Round:
     scatter: Rate
     end_to_end: EndToEnd
     ceilings: Ceilings | None
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What the network alone was run on: output voxels, pixels of its tiles with halo, and tiles."""
-
-    voxels: int
-    px: int
-    tiles: int
 
 
 def figures_of(

@@ -1,12 +1,11 @@
 """A bench as text for people."""
 
 from dmn_runtime.bench.load import busy_sentence
-from dmn_runtime.bench.result import Bench, VolumeFacts
+from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts
 from dmn_runtime.bench.stages import limit_of
 from dmn_runtime.bench.wording import WORDINGS, shown, table
 from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.machine import possible_cores
-from dmn_runtime.stream import threads_for
 
 
 def bench_text(bench: Bench) -> list[str]:
@@ -88,7 +87,7 @@ def _stages(bench: Bench) -> list[str]:
     return [
         "stages of the runs end to end, medians:",
         *table(rows, left=2),
-        f"blocks in the queues on average, of {threads_for(bench.workers).slots} at most: {means}",
+        f"blocks in the queues on average, of {bench.threads.slots} at most: {means}",
     ]
 
 
@@ -97,7 +96,7 @@ def _notes(bench: Bench) -> list[str]:
     lines = [f"limit: {limit.name}, done by the {limit.kind}{'s' if limit.threads > 1 else ''}"]
     if bench.peak_rss_bytes is not None:
         lines.append(f"peak memory of a run: {bench.peak_rss_bytes / 2**20:.0f} MiB")
-    lines.append(f"matrix product: {bench.ceilings}" + _other_arithmetic(bench.engine.precision))
+    lines.append(f"ceilings: {bench.ceilings}" + _other_arithmetic(bench.engine))
     if bench.multiply_adds_per_px is None:
         lines.append(
             "the package does not state its multiply-adds, so its share of the matrix product is unknown"
@@ -106,8 +105,8 @@ def _notes(bench: Bench) -> list[str]:
     return lines if busy is None else [*lines, f"warning: {busy}"]
 
 
-def _other_arithmetic(precision: str) -> str:
-    """Say that a network in shorter numbers may be above the ceiling."""
-    if precision == REFERENCE_PRECISION:
+def _other_arithmetic(engine: EngineFacts) -> str:
+    """Say that a network in shorter numbers may be above the ceiling of a processor."""
+    if engine.on_gpu or engine.precision == REFERENCE_PRECISION:
         return ""
-    return f"; {precision} arithmetic is shorter and may exceed 100 % of it"
+    return f"; {engine.precision} arithmetic is shorter and may exceed 100 % of it"

@@ -23,7 +23,7 @@ LIMIT_WORDS = {
 }
 """Stage -> what it is for people."""
 
-_ONE_THREAD_MENDS = {
+_MENDS_AROUND_THE_NETWORK = {
     "read": "read from a faster disk, or from a file that is cheaper to decode (not or less compressed)",
     "resample": "acquire or bin at the network's voxel size, so that nothing is resampled",
     "assemble": "dmn infer --at working: the result stays on the network's grid, and is not resampled back",
@@ -85,8 +85,8 @@ def mends(situation: Situation, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     if not lagging:
         return ()
     first = [_measure_longer()] if situation.quick else []
-    if situation.limit in _ONE_THREAD_MENDS:
-        return (*first, _ONE_THREAD_MENDS[situation.limit], _not_by_cores(situation))
+    if situation.limit in _MENDS_AROUND_THE_NETWORK:
+        return (*first, _MENDS_AROUND_THE_NETWORK[situation.limit], _not_by_network(situation))
     if situation.on_gpu:
         return (*first, *_asked(situation), _smaller(), "a faster GPU")
     return (
@@ -149,5 +149,5 @@ def _gpu(situation: Situation) -> str:
     return "a GPU: none answers here, so what it would do was not measured"
 
 
-def _not_by_cores(situation: Situation) -> str:
-    return f"more cores or a GPU would not mend it: {LIMIT_WORDS[situation.limit]} is done by one thread"
+def _not_by_network(situation: Situation) -> str:
+    return f"a faster network would not mend it: the workers wait for {LIMIT_WORDS[situation.limit]}"

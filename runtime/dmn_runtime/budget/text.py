@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from dmn_runtime.bench.load import busy_sentence
 from dmn_runtime.bench.result import Bench
 from dmn_runtime.bench.stages import limit_of
 from dmn_runtime.bench.text import volume_words
@@ -11,6 +12,7 @@ from dmn_runtime.bench.wording import table
 from dmn_runtime.budget.mends import LIMIT_WORDS
 from dmn_runtime.budget.rates import MEGA
 from dmn_runtime.budget.verdict import RUN_H, Verdict
+from dmn_runtime.machine import possible_cores
 
 FORMAT = "dmn-budget"
 FORMAT_VERSION = 1
@@ -32,6 +34,9 @@ def budget_text(bench: Bench, verdicts: Sequence[Verdict], advice: Sequence[str]
         f"limit: {LIMIT_WORDS[limit.name]} "
         f"({limit.percent_of_threads.median:.0f} % of the time of its threads)",
     ]
+    busy = busy_sentence(bench.load_average, possible_cores())
+    if busy is not None:
+        lines.append(f"warning: {busy}")
     if advice:
         lines += ["what would mend the lag:", *(f"  - {sentence}" for sentence in advice)]
     return lines
@@ -76,6 +81,7 @@ def budget_json(bench: Bench, verdicts: Sequence[Verdict], advice: Sequence[str]
         "volume": asdict(bench.volume),
         "measured": bench.measured,
         "quick": bench.quick,
+        "load_average": bench.load_average,
         "end_to_end_voxels_per_s": asdict(bench.figures["end_to_end_voxels_per_s"]),
         "limit": {"stage": limit.name, "percent_of_threads": limit.percent_of_threads.median},
         "run_h": RUN_H,

@@ -10,6 +10,7 @@ from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts
 from dmn_runtime.bench.rounds import Ceilings, EndToEnd, Extent, Rate, Round
 from dmn_runtime.machine import Machine
 from dmn_runtime.report import PackageFacts, PlanFacts
+from dmn_runtime.stream import threads_for
 
 CEILINGS = Ceilings(8e9, 5e9, 1e10)
 
@@ -55,8 +56,9 @@ def bench() -> Callable[..., Bench]:
         ),
         plan=PlanFacts((8, 1024, 1024), (1, 512, 512), 6, 2, 1, 8),
         workers=2,
+        threads=threads_for(2),
         extent=Extent(8_000_000, 4_000_000, 8),
-        ceilings="numpy 2.4.6",
+        ceilings="matrix product of numpy 2.4.6",
         peak_rss_bytes=512 * 2**20,
         rounds=(make_round(),),
     )

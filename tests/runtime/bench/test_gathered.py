@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dmn_runtime.bench.gathered import SAMPLE, gather_tiles, spread_blocks
-from dmn_runtime.bench.kernels import device_bench, time_gather, time_scatter
+from dmn_runtime.bench.kernels import time_gather, time_scatter
 from dmn_runtime.bench.rounds import Extent, Rate
 from dmn_runtime.geometry import Region
 from dmn_runtime.plan import Footprint, make_plan
@@ -51,25 +51,3 @@ def test_the_bytes_of_the_kernels() -> None:
     logits = [np.zeros((1, 1, 44, 44), np.float32)]
     scattered = time_scatter(logits, found.footprint, 1, 0.0, lambda: next(ticks))
     assert scattered == Rate(px / 2, 5 * 32 * 32 / 2)
-
-
-def test_an_engine_that_times_its_own_kernels_is_known_by_it() -> None:
-    class Device:
-        def network_only_s(self, gathered: object) -> float:
-            return 1.0
-
-        def time_gather(self, gathered: object, window_s: float) -> Rate:
-            return Rate(1.0, 1.0)
-
-        def time_scatter(self, gathered: object, window_s: float) -> Rate:
-            return Rate(1.0, 1.0)
-
-        def ceilings(self, window_s: float) -> None:
-            return None
-
-        def ceiling_words(self) -> str:
-            return "a device"
-
-    device = Device()
-    assert device_bench(device) is device
-    assert device_bench(object()) is None

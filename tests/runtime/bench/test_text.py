@@ -27,7 +27,7 @@ def test_a_whole_report(bench: Benches) -> None:
     assert "blocks in the queues on average, of 4 at most: segment 1.5, write 0.2" in lines
     assert "limit: network, done by the workers" in lines
     assert "peak memory of a run: 512 MiB" in lines
-    assert "matrix product: numpy 2.4.6" in lines
+    assert "ceilings: matrix product of numpy 2.4.6" in lines
     assert not any(line.startswith("warning") for line in lines)
 
 
@@ -46,7 +46,10 @@ def test_what_is_not_known_is_said(bench: Benches) -> None:
     )
     assert "machine   Some CPU, 2 cores, A GPU" in lines
     assert "volume    own.tif, 8 x 1000 x 1000 voxels (zyx), uint8" in lines
-    assert "matrix product: numpy 2.4.6; int8 arithmetic is shorter and may exceed 100 % of it" in lines
+    assert (
+        "ceilings: matrix product of numpy 2.4.6; int8 arithmetic is shorter and may exceed 100 % of it"
+        in lines
+    )
     assert any(line.startswith("the package does not state its multiply-adds") for line in lines)
     assert lines[-1].startswith("warning: the machine is busy")
     assert not any("peak memory" in line for line in lines)

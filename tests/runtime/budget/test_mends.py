@@ -76,9 +76,9 @@ def test_on_a_gpu_nothing_is_said_of_processors() -> None:
 
 
 @pytest.mark.parametrize("limit", ["read", "resample", "assemble", "write"])
-def test_what_one_thread_does_is_not_mended_by_cores(limit: str) -> None:
+def test_what_is_not_done_by_the_workers_is_not_mended_by_them(limit: str) -> None:
     _, last = mends(replace(SITUATION, limit=limit), [FAST])
-    assert last == f"more cores or a GPU would not mend it: {LIMIT_WORDS[limit]} is done by one thread"
+    assert last == f"a faster network would not mend it: the workers wait for {LIMIT_WORDS[limit]}"
 
 
 def test_every_stage_has_words() -> None:

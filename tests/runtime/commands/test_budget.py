@@ -17,6 +17,7 @@ from dmn_runtime.cli import main
 from dmn_runtime.machine import machine_facts
 from dmn_runtime.package import open_package
 from dmn_runtime.report import PackageFacts, PlanFacts
+from dmn_runtime.stream import threads_for
 
 Package = Callable[..., Path]
 
@@ -47,6 +48,7 @@ def bench(package: Path) -> Bench:
         volume=VolumeFacts("own.tif", "TIFF", (8, 1000, 1000), "uint8", None, None, "f"),
         plan=PlanFacts((8, 1024, 1024), (1, 1024, 1024), 6, 2, 1, 8),
         workers=2,
+        threads=threads_for(2),
         extent=Extent(8_000_000, 8_200_000, 8),
         ceilings="numpy 2.4.6",
         peak_rss_bytes=None,
@@ -99,13 +101,16 @@ def test_a_rate_that_it_keeps_up_with(
     assert document["limit"]["stage"] == "network"
 
 
-def test_a_bench_of_another_machine_or_package(
+def test_a_bench_of_another_machine_a_busy_one_or_another_package(
     package: Path, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "b.json"
     write_bench(path, replace(bench, machine=replace(bench.machine, cpu="Another", logical_cores=64)))
     assert main(["budget", str(package), "--from", str(path)]) == 0
     assert "was measured on another machine (Another, 64 cores)" in capsys.readouterr().err
+    write_bench(path, replace(bench, load_average=1e6))
+    assert main(["budget", str(package), "--from", str(path)]) == 0
+    assert "warning: the machine is busy: a load average of 1000000.0" in capsys.readouterr().out
     write_bench(path, replace(bench, package=PackageFacts("other", "cd" * 32, None)))
     assert main(["budget", str(package), "--from", str(path)]) == 2
     assert "was measured with another package (other)" in capsys.readouterr().err
