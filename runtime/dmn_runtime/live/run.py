@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from time import monotonic, perf_counter, sleep
 from typing import final
 
@@ -192,6 +193,7 @@ class _LiveRun:
         self.clock, self.queues = Clock(), Occupancy()
         self.first_tile_s: float | None = None
         self.voxels = 0
+        self._lock = Lock()
         self.resumed = False
 
     def begin(self, runner: Runner, opened: ExitStack, begin_s: float, chosen_s: float) -> None:
@@ -332,7 +334,8 @@ class _LiveRun:
         with self.clock.stage("write"):
             sink.write(block.output, probability, mask)
             feed.record(block, block_crc(probability, mask))
-        self.voxels += block.output.size  # one writer at a time holds the feed's record above
+        with self._lock:
+            self.voxels += block.output.size
         self._show(feed)
 
     def _advance(self, _: int) -> None:

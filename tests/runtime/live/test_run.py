@@ -152,8 +152,16 @@ def test_a_run_without_an_end_is_stopped_goes_on_and_is_given_an_end(
 
 
 def test_blocks_that_are_up_to_date_are_not_made_again(
-    small_package: Package, microscope: Microscope, tmp_path: Path
+    small_package: Package, microscope: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from dmn_runtime.live import feed
+
+    read_slice, decoded = feed.read_slice, []
+
+    def counted(one: Any) -> Any:
+        decoded.append(one.path.name)
+        return read_slice(one)
+
     package, output = small_package(context=1), tmp_path / "seg.ome.zarr"
     more = {"intensity": GREYS, "block": (4, 32, 48)}
     put(microscope, range(13))
@@ -163,10 +171,14 @@ def test_blocks_that_are_up_to_date_are_not_made_again(
     # Touched, not changed: its content counts, not its time. Slice 4 is context of the first slab.
     touched = microscope.folder / name_of(0, ".png")
     touched.write_bytes(touched.read_bytes())
+    monkeypatch.setattr(feed, "read_slice", counted)
     microscope.write(name_of(4, ".png"), encoded(smooth(77), ".png", tmp_path))
     report = microscope.run(package, output, LIVE, resume=True, **more)
     assert report is not None
-    # Slabs 0 and 1 because of slice 4, slab 3 because the end was not known; slab 2 stays.
+    # Slabs 0 and 1 because of slice 4, slab 3 because the end was not known; slab 2 stays, and what it alone
+    # reads is not even decoded.
+    assert {name_of(z, ".png") for z in (9, 10)}.isdisjoint(decoded)
+    assert len(decoded) == len(set(decoded))
     assert report.voxels == (4 + 4 + 1) * SHAPE[0] * SHAPE[1]
     require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
 
@@ -288,6 +300,18 @@ def test_the_first_slices_give_the_intensities_and_the_batch_run_can_repeat_them
     repeated = json.loads((tmp_path / "again-seg.report.json").read_text())
     assert (repeated["normalisation"]["low"], repeated["normalisation"]["high"]) == (low, high)
     assert repeated["input"]["fingerprint"] == report.input.fingerprint
+
+
+def test_the_report_says_how_much_the_intensities_were_taken_from(
+    small_package: Package, microscope: Microscope, tmp_path: Path
+) -> None:
+    put(microscope, range(5))
+    microscope.events += [*[lambda: None] * 4, partial(put, microscope, range(5, 13))]
+    report = microscope.run(small_package(), tmp_path / "seg.tif", LIVE)
+    assert report is not None
+    assert report.normalisation.sampled_voxels == 5 * SHAPE[0] * SHAPE[1]
+    kept = json.loads((tmp_path / "seg.report.json").read_text())["normalisation"]
+    assert kept["sampled_voxels"] == 5 * SHAPE[0] * SHAPE[1]
 
 
 def test_grey_values_that_move_are_told(
