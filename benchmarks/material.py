@@ -130,7 +130,7 @@ def probability(shape: Triple) -> NDArray[np.uint8]:
     """Return what a network would say, uint8 zyx: sure inside and outside, unsure at the borders."""
     sharp = drawn().mask * np.float32(255.0)
     shifts = [(dy, dx) for dy in range(-3, 4) for dx in range(-3, 4)]
-    soft = sum(np.roll(sharp, shift, axis=(1, 2)) for shift in shifts) / np.float32(len(shifts))
+    soft = np.mean([np.roll(sharp, shift, axis=(1, 2)) for shift in shifts], axis=0)
     unsure = np.random.default_rng(8).normal(0.0, 2.0, shape).astype(np.float32)
     found = np.clip(_repeated(soft, shape) + unsure, 0.0, 255.0).astype(np.uint8)
     found.flags.writeable = False

@@ -96,7 +96,7 @@ def test_finish(benchmark: BenchmarkFixture, fresh: Fresh) -> None:
     def ready() -> tuple[tuple[Sink], dict[str, object]]:
         return (written(fresh(), blocks),), {}
 
-    benchmark.pedantic(lambda sink: sink.finish(), setup=ready, rounds=SIZE.rounds)
+    benchmark.pedantic(lambda sink: sink.finish(), setup=ready, rounds=min(3, SIZE.rounds))
     carry(benchmark, VOXELS, blocks=len(blocks), levels=LEVELS)
 
 

@@ -9,6 +9,7 @@ sizes, so its voxels per second are those that no engine can exceed with one rea
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from dmn_runtime.clock import Occupancy
+from dmn_runtime.engines.base import BlockEngine, Engine
 from dmn_runtime.geometry import Triple
 from dmn_runtime.machine import logical_cores
 from dmn_runtime.plan import Block, Footprint, Plan, make_plan
@@ -108,7 +110,7 @@ def test_by_tile(benchmark: BenchmarkFixture, name: str, workers: int) -> None:
     benchmark.group = f"stream: {name}"
     case = CASES[name]
     plan = case.plan()
-    streamed(benchmark, plan, ByTile(idle(case), plan), workers, gpu=False)
+    streamed(benchmark, plan, ByTile(cast("Engine", idle(case)), plan), workers, gpu=False)
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -116,4 +118,4 @@ def test_by_tile(benchmark: BenchmarkFixture, name: str, workers: int) -> None:
 def test_by_block(benchmark: BenchmarkFixture, name: str, workers: int) -> None:
     benchmark.group = f"stream: {name}"
     case = CASES[name]
-    streamed(benchmark, case.plan(), ByBlock(idle(case)), workers, gpu=True)
+    streamed(benchmark, case.plan(), ByBlock(cast("BlockEngine", idle(case))), workers, gpu=True)
