@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from dmn_runtime.contract import Normalisation
 from dmn_runtime.drift import TOLERANCE
 from dmn_runtime.normalise import IntensityMap, percentile
+from dmn_runtime.words import ordinal
 
 
 def moved_greys(used: IntensityMap, counts: NDArray[np.int64], rule: Normalisation) -> list[str]:
@@ -24,8 +25,9 @@ def moved_greys(used: IntensityMap, counts: NDArray[np.int64], rule: Normalisati
     scale = 2.0 / (used.high - used.low)
     if max(abs(own[0] - used.low), abs(own[1] - used.high)) * scale <= TOLERANCE:
         return []
+    low, high = ordinal(rule.low_percent), ordinal(rule.high_percent)
     return [
         f"the grey values moved: {used.low:g} to {used.high:g} became the network's -1 to 1, but in the "
-        f"whole volume the {rule.low_percent:g}th and {rule.high_percent:g}th percentile are {own[0]:g} and "
-        f"{own[1]:g}: look at the preview, and segment the folder again without --watch"
+        f"whole volume the {low} and {high} percentile are {own[0]:g} and {own[1]:g}: look at the preview, and "
+        "segment the folder again without --watch"
     ]

@@ -110,6 +110,7 @@ class Feed:
         self._wrong: dict[int, _Wrong] = {}
         self._told: set[str] = set()
         self._polled_s: float | None = None
+        self._heard: set[str] = set()  # files that were there at the start, or have been counted
         self._lock = threading.RLock()
 
     def __iter__(self) -> "Feed":
@@ -142,17 +143,20 @@ class Feed:
             now_s = self._place.now()
             if only_if_due and self._polled_s is not None and now_s - self._polled_s < self._place.poll_s:
                 return
-            backlog = self._polled_s is None
+            is_first = self._polled_s is None
             self._polled_s = now_s
-            if backlog:  # what came to rest while the run waited for its first slices
+            if is_first:  # what came to rest while the run waited for its first slices
                 for name, stamp in self._arrivals.standing().items():
                     self._arrive(name, stamp, now_s, backlog=True)
             listing = self._place.list_folder(self._place.folder)
+            if is_first:
+                self._heard = set(listing)
             changes = self._arrivals.observe(listing, now_s)
             for name in changes.lost:
                 self._lose(name, now_s)
             for name, stamp in changes.settled.items():
-                self._arrive(name, stamp, now_s, backlog=backlog)
+                self._arrive(name, stamp, now_s, backlog=name in self._heard)
+                self._heard.add(name)
             for z, wrong in self._wrong.items():
                 if z in self._names and z not in self._slices and now_s >= wrong.retry_s:
                     self._slices[z] = None

@@ -16,6 +16,7 @@ from dmn_runtime.normalise import histogram
 from dmn_runtime.volume.file_volume import FileVolume
 from dmn_runtime.volume.open import ZARR_MARKS
 from dmn_runtime.volume.slices import SliceFile, inspect_slice, open_slices, read_slice
+from dmn_runtime.words import counted
 
 SLICES = 4
 """Intensities that are not given are taken from so many first slices, or more if more are there."""
@@ -125,7 +126,7 @@ def wait_for_head(
                 if str(error) not in told:
                     told.add(str(error))
                     say(f"warning: {error}; the run waits for it")
-        show(f"waiting for the first {wanted.count} slices in {folder}: {len(names)} there")
+        show(f"waiting for the first {counted(wanted.count, 'slice')} in {folder}: {len(names)} there")
         timing.pause(poll_s)
 
 

@@ -4,6 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import final
 
+from dmn_runtime.words import counted
+
 RECENT = 32
 """The rate of acquisition is that of so many last arrivals: a pause for the night is no slow microscope."""
 HOUR_S = 3600.0
@@ -36,17 +38,24 @@ class Progress:
 
 def meter_line(progress: Progress) -> str:
     """Say where a run stands in one line."""
-    of = "" if progress.until is None else f" of {progress.until}"
     behind = max(0, progress.arrived - progress.segmented)
-    lag = f"lag {behind} slices" + ("" if progress.lag_s is None else f", {_duration(progress.lag_s)}")
+    lag = f"lag {counted(behind, 'slice')}" + (
+        "" if progress.lag_s is None else f", {_duration(progress.lag_s)}"
+    )
     parts = [
-        f"{progress.arrived}{of} slices arrived, {progress.segmented} segmented",
+        f"{_slices(progress)} arrived, {progress.segmented} segmented",
         lag,
         f"acquisition {_rate(progress.acquired_per_s, progress.slice_voxels)}",
         f"segmentation {_rate(progress.segmented_per_s, progress.slice_voxels)}",
     ]
     line = "; ".join([*parts, verdict(progress)])
     return f"{line}; waits for {progress.waits_for}" if progress.waits_for else line
+
+
+def _slices(progress: Progress) -> str:
+    if progress.until is None:
+        return counted(progress.arrived, "slice")
+    return f"{progress.arrived} of {counted(progress.until, 'slice')}"
 
 
 def verdict(progress: Progress) -> str:

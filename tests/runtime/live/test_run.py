@@ -524,6 +524,22 @@ def test_a_slice_that_goes_is_waited_for_and_need_not_be_segmented_again(
     assert any("12 of 13 slices arrived, 9 segmented" in line for line in microscope.shown)
 
 
+def test_what_lay_there_at_the_start_is_no_rate_of_acquisition(
+    small_package: Package, microscope: Microscope, tmp_path: Path
+) -> None:
+    put(microscope, range(4))
+    # They come while the engine is chosen, say: after the first slices, before the run looks again.
+    microscope.events += [lambda: None, partial(put, microscope, range(4, 10))]
+    microscope.events += [*[lambda: None] * 5, partial(put, microscope, range(10, 11)), *[lambda: None] * 9]
+    microscope.events += [partial(put, microscope, range(11, 12)), *[lambda: None] * 4]
+    microscope.events += [partial(put, microscope, range(12, 13))]
+    assert microscope.run(small_package(), tmp_path / "seg.tif", LIVE, intensity=GREYS) is not None
+    before = [line for line in microscope.shown if line.startswith("11 of 13")]
+    assert before
+    assert all("acquisition not known yet" in line for line in before)
+    assert any("12 of 13 slices arrived" in line and "acquisition 0.1 " in line for line in microscope.shown)
+
+
 def test_the_command_in_a_real_folder(
     small_package: Package, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
