@@ -28,6 +28,6 @@ def moved_greys(used: IntensityMap, counts: NDArray[np.int64], rule: Normalisati
     low, high = ordinal(rule.low_percent), ordinal(rule.high_percent)
     return [
         f"the grey values moved: {used.low:g} to {used.high:g} became the network's -1 to 1, but in the "
-        f"whole volume the {low} and {high} percentile are {own[0]:g} and {own[1]:g}: look at the preview, and "
-        "segment the folder again without --watch"
+        f"whole volume the {low} and {high} percentile are {own[0]:g} and {own[1]:g}: look at the preview, "
+        "and segment the folder again without --watch"
     ]
