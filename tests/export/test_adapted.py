@@ -1,4 +1,4 @@
-"""A package of an adapted run has the graph of a source-only one: no discriminator, no second decoder."""
+"""A package of an adapted run has the graph of a source-only one: no discriminator, decoder, teacher."""
 
 import shutil
 from pathlib import Path
@@ -15,15 +15,17 @@ from dmn_train.loop import train
 from dmn_train.recipe import load_recipe
 from dmn_train.run import load_run
 
+ADAPTED = ("dann", "ynet", "mean_teacher")
+
 
 @pytest.fixture
 def packed(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Package]:
-    """Return the packages of a source-only, a DANN and a Y-Net run over the same volume."""
+    """Return the packages of a source-only run and of adapted ones over the same volume."""
     monkeypatch.setattr(pipeline, "TILE_PX", 64)
     monkeypatch.setattr(pipeline, "measure_reach", lambda *_: Reach(4, 28, 26))
     shutil.copytree(run_folder.parent, tmp_path / "data")
     packages = {}
-    for method in ("source_only", "dann", "ynet"):
+    for method in ("source_only", *ADAPTED):
         overrides = [f"method.name={method}"]
         if method != "source_only":
             overrides += ["data.target.image=image.tif", "data.target.voxel_nm=[5,5,5]", "init.run=run"]
@@ -47,7 +49,7 @@ def skeleton(package: Package) -> tuple[list[tuple[str, list[str], list[str]]], 
 def test_the_graph_of_an_adapted_run_is_that_of_a_source_only_one(packed: dict[str, Package]) -> None:
     plain = skeleton(packed["source_only"])
     assert plain[0]
-    for method in ("dann", "ynet"):
+    for method in ADAPTED:
         assert skeleton(packed[method]) == plain
         assert packed[method].network() != packed["source_only"].network()
         assert run_test_tile(packed[method]).max_dp <= 1e-4

@@ -34,6 +34,8 @@ from dmn_train.validate import THRESHOLD, validation_iou
 SHAPE = (6, 96, 96)
 VOXEL_NM = [10, 10, 10]
 MARGIN = 0.2
+# From random weights the first labels are noise: they come in slowly.
+SLOWLY = {"ramp": 1.0, "teacher": {"decay": 0.9}, "views": {"block_px": 8}}
 ADAPTS: dict[str, dict[str, Any]] = {
     "matching": {"name": "source_only", "histogram_matching": 1.0},
     "adabn": {"name": "adabn"},
@@ -41,6 +43,7 @@ ADAPTS: dict[str, dict[str, Any]] = {
     "coral": {"name": "coral", "coral": {"weight": 300.0}},
     "dann": {"name": "dann", "dann": {"weight": 0.1}},
     "ynet": {"name": "ynet", "ynet": {"source_weight": 1.0, "target_weight": 1.0}},
+    "mean_teacher": {"name": "mean_teacher", "mean_teacher": SLOWLY},
 }
 
 
@@ -135,7 +138,8 @@ def learned(folder: Path, method: dict[str, Any], **loop: int) -> tuple[Learner,
     for step in range(placed.recipe.loop.steps):
         take_step(given, learner, draw_batch(given.material, placed.recipe, step), step)
     drawn = zip(*(draw_batch(given.material, placed.recipe, step) for step in UNSEEN), strict=True)
-    return learner, Batch(*(torch.cat(crops) for crops in drawn))
+    image, truth, valid, target, _ = drawn
+    return learner, Batch(torch.cat(image), torch.cat(truth), torch.cat(valid), torch.cat(target))
 
 
 def distance(folder: Path, learner: Learner, crops: Batch, method: dict[str, Any]) -> float:

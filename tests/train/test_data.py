@@ -186,6 +186,63 @@ def test_target_crops_have_a_strength_of_their_own(placed: Placed) -> None:
     assert not torch.equal(batches[1].target, batches[2].target)
 
 
+DRAWN = {
+    (0, 0): ([0.611894, 0.676075, 0.205356, 0.250705], 502, [0.532295, 0.681697, -0.122511, -0.482077]),
+    (7, 1): ([-0.550918, 0.38842, 0.089782, -0.819114], 649, [1.170265, 0.354298, 0.82491, 0.391241]),
+}
+"""By step and device: a pixel of each source crop, foreground pixels, a pixel of each target crop."""
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("method", ["source_only", "adabn", "dann", "mean_teacher"])
+@pytest.mark.parametrize("at", DRAWN)
+def test_what_is_drawn_is_what_has_always_been_drawn(
+    placed: Placed, method: str, at: tuple[int, int]
+) -> None:
+    """Published runs can be trained again: a new draw must have a stream of its own."""
+    recipe = placed(*TARGET, f"method.name={method}")
+    batch = draw_batch(load_material(recipe), recipe.recipe, *at)
+    pixels, foreground, target_pixels = DRAWN[at]
+    torch.testing.assert_close(batch.image[:, 0, 3, 5], torch.tensor(pixels), atol=1e-4, rtol=0)
+    assert batch.truth.sum() == foreground
+    if method != "source_only":
+        assert batch.target is not None
+        torch.testing.assert_close(batch.target[:, 0, 3, 5], torch.tensor(target_pixels), atol=1e-4, rtol=0)
+
+
+@pytest.mark.usefixtures("target")
+def test_the_plain_view_is_the_strong_one_with_its_intensities_left_alone(placed: Placed) -> None:
+    teaches = ("method.name=mean_teacher", "augment.target_strength")
+    strong, still = (placed(*TARGET, teaches[0], f"{teaches[1]}={strength}") for strength in (1.0, 0.0))
+    batches = [draw_batch(load_material(recipe), recipe.recipe, 3) for recipe in (strong, still)]
+    assert batches[0].views is not None
+    assert batches[0].target is not None
+    assert batches[1].target is not None
+    assert torch.equal(batches[0].views.plain, batches[1].target)
+    assert not torch.equal(batches[0].views.plain, batches[0].target)
+
+
+@pytest.mark.usefixtures("target")
+def test_only_a_method_that_wants_views_has_them(placed: Placed) -> None:
+    recipe = placed(*TARGET, "method.name=dann")
+    assert draw_batch(load_material(recipe), recipe.recipe, 0).views is None
+
+
+@pytest.mark.usefixtures("target")
+def test_views_depend_on_seed_step_and_device_alone(placed: Placed) -> None:
+    recipe = placed(*TARGET, "method.name=mean_teacher", "method.mean_teacher.views.block_px=4")
+    material = load_material(recipe)
+
+    def shown(step: int, rank: int = 0) -> torch.Tensor:
+        views = draw_batch(material, recipe.recipe, step, rank).views
+        assert views is not None
+        return views.shown
+
+    assert torch.equal(shown(0), shown(0))
+    assert not torch.equal(shown(0), shown(1))
+    assert not torch.equal(shown(0), shown(0, rank=1))
+
+
 def test_crops_lie_on_labelled_slices(placed: Placed) -> None:
     recipe = placed("data.source.fraction=0.2", "loop.batch=8", *STILL)
     material = load_material(recipe)

@@ -22,6 +22,7 @@ from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
 from dmn_train.sections import MethodName, TargetSection
 from dmn_train.stacks import TargetStack
+from dmn_train.views import TargetViews
 
 Placed = Callable[..., PlacedRecipe]
 METHODS = get_args(MethodName)
@@ -69,7 +70,8 @@ def test_a_recipe_has_no_key_for_a_targets_labels(placed: Placed, key: str) -> N
 
 def test_neither_stack_nor_batch_has_a_place_for_them(placed: Placed, target: object) -> None:
     assert [field.name for field in fields(TargetStack)] == ["name", "grey", "table"]
-    assert Batch._fields == ("image", "truth", "valid", "target")
+    assert Batch._fields == ("image", "truth", "valid", "target", "views")
+    assert TargetViews._fields == ("plain", "shown", "pasted")
     recipe = placed(*TARGET, "method.name=adabn")
     batch = draw_batch(load_material(recipe), recipe.recipe, 0)
     assert batch.target is not None

@@ -84,7 +84,8 @@ def test_a_named_network_takes_context_slices() -> None:
         (
             "method.name",
             "magic",
-            "r: method.name is \"magic\", wanted 'source_only', 'adabn', 'mmd', 'coral', 'dann' or 'ynet'",
+            "r: method.name is \"magic\", wanted 'source_only', 'adabn', 'mmd', 'coral', 'dann', 'ynet' "
+            "or 'mean_teacher'",
         ),
         (
             "method.histogram_matching",
@@ -171,7 +172,7 @@ def adapting(**sections: Any) -> dict[str, Any]:
     return {**copy.deepcopy(GOOD), **copy.deepcopy(ADAPTS), **sections}
 
 
-@pytest.mark.parametrize("name", ["adabn", "mmd", "coral", "dann", "ynet"])
+@pytest.mark.parametrize("name", ["adabn", "mmd", "coral", "dann", "ynet", "mean_teacher"])
 def test_a_method_that_adapts_wants_a_target(name: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(changed("method.name", name), "r")
@@ -213,6 +214,20 @@ def test_one_target_or_several() -> None:
         (
             {"method": {"name": "dann", "dann": {"weight": -1.0}}},
             "r: method.dann.weight is -1.0, wanted greater than or equal to 0",
+        ),
+        (
+            {"method": {"name": "mean_teacher", "mean_teacher": {"views": {"hidden_share": 0.0}}}},
+            "r: method.mean_teacher: views changes nothing, so the masked view is the strong one again: set "
+            "masked_weight to 0, or change views.hidden_share, views.hole_px or views.mix",
+        ),
+        (
+            {"method": {"name": "mean_teacher", "mean_teacher": {"dann": {}}}},
+            'r: method.mean_teacher: dann has no meaning without align = "dann": remove it, or set align',
+        ),
+        (
+            {"method": {"name": "mean_teacher", "mean_teacher": {"teacher": {"decai": 0.9}}}},
+            "r: unknown key method.mean_teacher.teacher.decai; did you mean "
+            "method.mean_teacher.teacher.decay?",
         ),
         (
             {"data": {**GOOD["data"], "target": {"image": "t.tif", "mask": "m.tif"}}},

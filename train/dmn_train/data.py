@@ -15,9 +15,11 @@ from dmn_train.mask import FOREGROUND, UNLABELLED
 from dmn_train.material import Material
 from dmn_train.recipe import Recipe
 from dmn_train.stacks import Stack, TargetStack
+from dmn_train.views import TargetViews, draw_views
 
 ANCHOR_REACH = 0.25  # how far, in crops, an anchored crop's centre lies from its foreground voxel at most
 TARGET_STREAM = 1  # the target's crops have random numbers of their own
+VIEWS_STREAM = 2  # and so has what their masked view hides: no crop changes with it
 OVERHANG = 0.125  # how far, in crops, an anchored crop may reach over the volume's edge (reflected there)
 
 
@@ -30,30 +32,42 @@ class Batch(NamedTuple):
         image: nchw float32, normalised, c = in_channels.
         truth: n1hw float32, 1 foreground, 0 else.
         valid: n1hw float32, 1 labelled, 0 else.
-        target: nchw float32, normalised crops of the target; None for a method that wants none.
+        target: nchw float32, normalised crops of the target; None for a method that wants none. Those of
+            self-training are its strong view.
+        views: the target's other views; None for a method that wants none.
     """
 
     image: Tensor
     truth: Tensor
     valid: Tensor
     target: Tensor | None
+    views: TargetViews | None = None
 
 
 def draw_batch(material: Material, recipe: Recipe, step: int, rank: int = 0) -> Batch:
     """Draw the batch of `step` for the device of number `rank`.
 
-    The source's crops do not depend on whether there is a target: methods are compared on the same crops.
+    The source's crops do not depend on whether there is a target, nor the target's on whether there are other
+    views of them: methods are compared on the same crops.
     """
     seeds = [recipe.loop.seed, step, rank] if rank else [recipe.loop.seed, step]
     image, truth, valid = _draw_source(material.train, recipe, np.random.default_rng(seeds))
     if recipe.method.name == "source_only":
         return Batch(image, truth, valid, None)
     rng = np.random.default_rng([recipe.loop.seed, step, rank, TARGET_STREAM])
-    return Batch(image, truth, valid, _draw_target(material.target, recipe, rng))
+    target, plain = _draw_target(material.target, recipe, rng)
+    if recipe.method.views is None:
+        return Batch(image, truth, valid, target)
+    rng = np.random.default_rng([recipe.loop.seed, step, rank, VIEWS_STREAM])
+    return Batch(image, truth, valid, target, draw_views(rng, recipe.method.views, plain, truth))
 
 
-def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator) -> Tensor:
-    """Draw as many crops of the target as of the source, all over its volumes alike."""
+def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Draw as many crops of the target as of the source, all over its volumes alike.
+
+    Returns:
+        The crops with changed and with unchanged intensities, nchw.
+    """
     loop, augment = recipe.loop, recipe.augment
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     edge = window_px(augment, loop.crop_px)
@@ -72,7 +86,7 @@ def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator
     warp = draw_warp(rng, augment, loop.batch, loop.crop_px, edge)
     image = warp.image(torch.from_numpy(np.stack(windows)))
     strength = augment.strength if augment.target_strength is None else augment.target_strength
-    return change_intensity(image, rng, generator, strength, recipe.normalisation.clip)
+    return change_intensity(image, rng, generator, strength, recipe.normalisation.clip), image
 
 
 def _draw_source(stacks: tuple[Stack, ...], recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:

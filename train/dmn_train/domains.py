@@ -57,6 +57,21 @@ class DomainNetwork(nn.Module):
         return self.network.forward_features(image)
 
     @contextmanager
+    def statistics_kept(self) -> Iterator[None]:
+        """Leave all running statistics as they are: for images that no one will ask the network about.
+
+        In training mode each batch is normalised by itself all the same.
+        """
+        norms = _batch_norms(self.network)
+        for norm in norms:
+            norm.track_running_stats = False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
+
+    @contextmanager
     def as_source(self) -> Iterator[UNet]:
         """Lend the network with the source's statistics in place."""
         self._exchange()

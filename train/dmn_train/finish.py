@@ -28,6 +28,7 @@ class Outcome:
         selected: step whose weights were kept.
         wall_s: seconds of work.
         leads: whether this process has the first of the devices, and thus wrote the folder.
+        alarms: sentences of the method on what went wrong.
     """
 
     steps: int
@@ -36,6 +37,7 @@ class Outcome:
     selected: int
     wall_s: float
     leads: bool
+    alarms: tuple[str, ...] = ()
 
 
 def finish(
@@ -80,6 +82,7 @@ def _facts(given: Given, network: DomainNetwork, outcome: Outcome, resumed_at: i
         "wall_s": round(outcome.wall_s, 1),
         "resumed_at": resumed_at,
         "held_out_iou": outcome.iou,
+        "alarms": list(outcome.alarms),
         "network": asdict(recipe.network.spec),
         "parameters": sum(p.numel() for p in network.network.parameters()),
         "weights_sha256": file_sha256(given.folder / WEIGHTS),

@@ -15,6 +15,7 @@ from dmn_train.methods.base import Objective
 from dmn_train.methods.table import make_method
 from dmn_train.networks.unet import UNet
 from dmn_train.schedule import learning_rate
+from dmn_train.views import TargetViews
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ def make_learner(given: Given) -> Learner:
     network = DomainNetwork(plain, two_domains=adapts and recipe.method.statistics == "own")
     given.start.load_into(network)
     average = copy.deepcopy(network).requires_grad_(False).to(given.fabric.device)
-    objective = Objective(network, make_method(recipe))
+    method = make_method(recipe)
+    method.begin(network)
+    objective = Objective(network, method)
     section = recipe.optimiser
-    adam = torch.optim.AdamW(objective.parameters(), lr=section.lr, weight_decay=section.weight_decay)
+    learned = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    adam = torch.optim.AdamW(learned, lr=section.lr, weight_decay=section.weight_decay)
     module, stepper = given.fabric.setup(objective, adam)
     return Learner(objective, average, adam, module, stepper)
 
@@ -64,6 +68,7 @@ def take_step(given: Given, learner: Learner, batch: Batch, done: int) -> dict[s
     learner.stepper.zero_grad()
     network, decay = learner.objective.network, recipe.optimiser.ema_decay
     update_average(learner.average, network, decay=decay, step=done)
+    learner.objective.method.after_step(network, done)
     return {**losses, "lr": torch.tensor(rate)}
 
 
@@ -88,7 +93,11 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
     target = batch.target
     if target is not None:
         target = target.to(device, memory_format=torch.channels_last)
-    return Batch(image, batch.truth.to(device), batch.valid.to(device), target)
+    views = batch.views
+    if views is not None:
+        plain = views.plain.to(device, memory_format=torch.channels_last)
+        views = TargetViews(plain, views.shown.to(device), views.pasted.to(device))
+    return Batch(image, batch.truth.to(device), batch.valid.to(device), target, views)
 
 
 def kept_network(given: Given, learner: Learner) -> DomainNetwork:

@@ -107,7 +107,8 @@ def train(
     finally:
         curves.close()
     wall_s, selected = time.monotonic() - started, decision.best or done
-    outcome = Outcome(done, loss, measured.held_out_iou, selected, wall_s, leads=given.leads)
+    alarms = learner.objective.method.alarms(given.material.domain.foreground_share)
+    outcome = Outcome(done, loss, measured.held_out_iou, selected, wall_s, given.leads, alarms)
     if given.leads:
         outcome = finish(given, kept_network(given, learner), outcome, decision, resumed_at=state.step)
     fabric.barrier()

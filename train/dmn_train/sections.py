@@ -239,8 +239,102 @@ class YnetSection(Section):
     target_weight: Weight = 1.0
 
 
-MethodName = Literal["source_only", "adabn", "mmd", "coral", "dann", "ynet"]
-OPTIONS = ("mmd", "coral", "dann", "ynet")
+class ViewsSection(Section):
+    """How the masked view of a target crop differs from its strong view.
+
+    Attributes:
+        hidden_share: share of the blocks that are hidden; 0 hides none.
+        block_px: their edge.
+        hole_px: edge of one square hole a crop; 0 is none.
+        mix: what is taken from the source's crop of the same number: none, cut (a rectangle) or class (its
+            foreground).
+    """
+
+    hidden_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    block_px: Count = 32
+    hole_px: Index = 0
+    mix: Literal["none", "cut", "class"] = "none"
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether the masked view is another one than the strong view."""
+        return self.hidden_share > 0.0 or self.hole_px > 0 or self.mix != "none"
+
+
+class TeacherSection(Section):
+    """The moving average that makes up the labels.
+
+    Attributes:
+        decay: of the average; 0.99 remembers 100 steps, 0.999 wants thousands of them.
+        buffers: average: BatchNorm's statistics are averaged like weights; own: they stay those of the start.
+        views: flips and quarter turns that a prediction is the mean of.
+    """
+
+    decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    buffers: Literal["average", "own"] = "average"
+    views: Annotated[int, Field(ge=1, le=8)] = 2
+
+
+class PseudoLabelSection(Section):
+    """What is made of a teacher's probabilities (`pseudo_labels.py`).
+
+    Attributes:
+        kind: soft: the probability; hard: its side of 0.5.
+        confidence: which pixels count: quantile: of each class the `keep` most certain; threshold: those of
+            probability >= high or <= low; share: all, and the loss is multiplied by the share of such pixels.
+        keep: share of each class that quantile keeps.
+        high: probability of a confident foreground pixel, at least.
+        low: of a confident background pixel, at most.
+        agreement: leave out pixels that the teacher's views put into different classes.
+        loss: bce_dice: cross-entropy and Dice; symmetric: 0.1 cross-entropy + reverse cross-entropy.
+    """
+
+    kind: Literal["soft", "hard"] = "soft"
+    confidence: Literal["quantile", "threshold", "share"] = "quantile"
+    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    high: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.9
+    low: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
+    agreement: bool = True
+    loss: Literal["bce_dice", "symmetric"] = "bce_dice"
+
+
+class MeanTeacherSection(Section):
+    """Self-training with labels of a teacher, alone or beside an alignment of features.
+
+    Attributes:
+        strong_weight: of the loss on the strong view; it has a share in the target's statistics at 0 as well.
+        masked_weight: of the loss on the masked view; at 0 there is none.
+        ramp: share of the run over which both weights rise, exp(-5 (1 - p)^2).
+        teacher: the teacher.
+        labels: what is made of its predictions.
+        views: what the student sees.
+        align: dann: add the domain discriminators of method dann, with the options of `dann`.
+        dann: these options.
+    """
+
+    strong_weight: Weight = 1.0
+    masked_weight: Weight = 1.0
+    ramp: Share = 0.25
+    teacher: TeacherSection = TeacherSection()
+    labels: PseudoLabelSection = PseudoLabelSection()
+    views: ViewsSection = ViewsSection()
+    align: Literal["none", "dann"] = "none"
+    dann: DannSection | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.masked_weight > 0.0 and not self.views.changes:
+            raise ValueError(
+                "views changes nothing, so the masked view is the strong one again: set masked_weight to 0, "
+                "or change views.hidden_share, views.hole_px or views.mix"
+            )
+        if self.dann is not None and self.align != "dann":
+            raise ValueError('dann has no meaning without align = "dann": remove it, or set align')
+        return self
+
+
+MethodName = Literal["source_only", "adabn", "mmd", "coral", "dann", "ynet", "mean_teacher"]
+OPTIONS = ("mmd", "coral", "dann", "ynet", "mean_teacher")
 """Methods that have a table of their own, `[method.NAME]`."""
 
 
@@ -262,6 +356,12 @@ class MethodSection(Section):
     coral: CoralSection | None = None
     dann: DannSection | None = None
     ynet: YnetSection | None = None
+    mean_teacher: MeanTeacherSection | None = None
+
+    @property
+    def views(self) -> ViewsSection | None:
+        """What the masked view is like, for a method that wants the target's views; None for others."""
+        return None if self.mean_teacher is None else self.mean_teacher.views
 
     @model_validator(mode="after")
     def _no_others(self) -> Self:

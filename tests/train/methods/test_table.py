@@ -8,6 +8,7 @@ from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
+from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
 from dmn_train.methods.table import make_method
@@ -15,7 +16,15 @@ from dmn_train.methods.ynet import Ynet
 from dmn_train.recipe import Recipe, parse_recipe
 from dmn_train.sections import MethodName
 
-KINDS = {"source_only": SourceOnly, "adabn": AdaBN, "mmd": Mmd, "coral": Coral, "dann": Dann, "ynet": Ynet}
+KINDS = {
+    "source_only": SourceOnly,
+    "adabn": AdaBN,
+    "mmd": Mmd,
+    "coral": Coral,
+    "dann": Dann,
+    "ynet": Ynet,
+    "mean_teacher": MeanTeacher,
+}
 
 
 def recipe(name: str, options: dict[str, Any] | None = None) -> Recipe:

@@ -38,6 +38,8 @@ def command(
             placed, output, resume=resume, overwrite=overwrite, tell=lambda told: _line(told, placed)
         )
     if outcome.leads:
+        for sentence in outcome.alarms:
+            typer.echo(f"warning: {sentence}", err=True)
         typer.echo(_summary(placed, output, outcome))
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
+from dmn_train.views import TargetViews
 
 
 class Method(nn.Module, ABC):
@@ -25,6 +26,27 @@ class Method(nn.Module, ABC):
             progress: share of the steps that is done, 0 to 1.
         """
 
+    def begin(self, network: DomainNetwork) -> None:
+        """Take what the method wants of the first weights; called once, before anything is moved or learned.
+
+        What it makes here are modules and buffers, so that checkpoints hold it. Most methods want nothing.
+        """
+
+    def after_step(self, network: DomainNetwork, done: int) -> None:
+        """Take what the method wants of the weights that step number `done`, from 0, has left.
+
+        Most methods want nothing.
+        """
+
+    def alarms(self, source_foreground_share: float) -> tuple[str, ...]:
+        """Return sentences on what has gone wrong in the steps so far. Most methods know of nothing.
+
+        Args:
+            source_foreground_share: share of the source's labelled voxels that are foreground.
+        """
+        del source_foreground_share
+        return ()
+
 
 class Objective(nn.Module):
     """Network and method as one module, so that several devices average the gradients of both."""
@@ -43,3 +65,9 @@ def target_of(batch: Batch) -> Tensor:
     """Return the target's crops, nchw, of a batch that must have them."""
     assert batch.target is not None, "the loop draws target crops for every method that adapts"
     return batch.target
+
+
+def views_of(batch: Batch) -> TargetViews:
+    """Return the target's views of a batch that must have them."""
+    assert batch.views is not None, "target views are drawn for every method whose options have views"
+    return batch.views

@@ -24,6 +24,7 @@ from dmn_train.losses import segmentation_loss
 from dmn_train.methods.base import Method, target_of
 from dmn_train.methods.levels import aligned, level_channels, level_weights, ramp
 from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.networks.unet import Features
 from dmn_train.sections import DannSection, LossSection
 
 BOTTOM_BLOCKS = 2  # strided blocks of the deepest level's discriminator; each level above has one more
@@ -49,8 +50,21 @@ class Dann(Method):
         """Return loss, the segmentation's terms, domain (mean cross-entropy) and domain_accuracy."""
         source, target = network.both_features(batch.image, target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
+        domain, told = self.confusion(source, target, progress)
+        return {"loss": terms["segmentation"] + domain, **terms, **told}
+
+    def confusion(
+        self, source: Features, target: Features, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what the discriminators add to the loss, and domain and domain_accuracy to be logged.
+
+        Args:
+            source: features of source images.
+            target: features of target images.
+            progress: share of the steps that is done, 0 to 1.
+        """
         rise = ramp(self._section, progress)
-        domain, right = terms["segmentation"].new_zeros(()), []
+        domain, right = source.logits.new_zeros((), dtype=torch.float32), []
         levels = aligned(self._weights, source, target)
         for discriminator, (weight, one, two) in zip(self.discriminators, levels, strict=True):
             for feature, is_target in ((one, 0.0), (two, 1.0)):
@@ -60,7 +74,7 @@ class Dann(Method):
                 right.append(((verdict > 0) == (truth > 0.5)).float().mean().detach())
         mean = domain / max(1, len(right))
         accuracy = torch.stack(right).mean() if right else domain.detach()
-        return {"loss": terms["segmentation"] + domain, **terms, "domain": mean, "domain_accuracy": accuracy}
+        return domain, {"domain": mean, "domain_accuracy": accuracy}
 
 
 def reverse_gradient(feature: Tensor, factor: float) -> Tensor:

@@ -6,6 +6,7 @@ from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
+from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
 from dmn_train.methods.ynet import Ynet
@@ -30,6 +31,8 @@ def make_method(recipe: Recipe) -> Method:
             return Dann(_given(section.dann), loss, spec)
         case "ynet":
             return Ynet(_given(section.ynet), loss, spec)
+        case "mean_teacher":
+            return MeanTeacher(_given(section.mean_teacher), loss, spec)
 
 
 def _given(options: Options | None) -> Options:
