@@ -97,7 +97,7 @@ def test_the_page_says_it_all() -> None:
         "| 6, 0.2500 | 2.65 |",
         "| vnc | s16 | dmn-fp32 | monai-gaussian | 8 x | 8.25 (8.00-8.50) x | 0.7123 | 0.7123 | met |",
         "| vnc | s16 | dmn-auto | monai-none | 1.5 x | 1.10 (1.00-1.20) x | 0.7123 | 0.7123 | **not met** |",
-        "| vnc | s16 | dmn-auto | monai-default | 4 x | not measured | 0.7123 | no labels | cannot be said |",
+        "| vnc | s16 | dmn-auto | monai-default | 4 x | not measured | 0.7123 | not known | cannot be said |",
         "- not measured: torch-em: it was ill",
         "- vnc, s16: largest difference of probabilities 2.4e-06",
         "- monai: Python 3.11, monai 1.6.1",

@@ -221,7 +221,7 @@ def _acceptance(store: Store) -> list[str]:
 
 
 def _verdict_row(course: Record, one: Verdict) -> str:
-    ious = " | ".join("no labels" if iou is None else f"{iou:.4f}" for iou in (one.iou_dmn, one.iou_peer))
+    ious = " | ".join("not known" if iou is None else f"{iou:.4f}" for iou in (one.iou_dmn, one.iou_peer))
     measured = "not measured" if one.ratio is None else _times(one.ratio)
     said = {True: "met", False: "**not met**", None: "cannot be said"}[one.met]
     return (
