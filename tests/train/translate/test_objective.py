@@ -1,0 +1,201 @@
+"""One step: its terms and their sum, where gradients go, and that nothing but the given generator draws."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.networks.unet import UNet
+from dmn_train.translate.discriminator import adversarial_loss, discriminator_loss
+from dmn_train.translate.objective import Pair, Translation, Translator
+from dmn_train.translate.options import GeneratorSpec, TranslationSpec
+from dmn_train.translate.regions import find_regions
+from dmn_train.translate.structure import structure_loss
+
+Gradients = dict[str, torch.Tensor]
+
+
+def make(spec: TranslationSpec) -> Translator:
+    torch.manual_seed(7)
+    return Translator(spec)
+
+
+def segmenter() -> UNet:
+    torch.manual_seed(8)
+    return UNet(NetworkSpec(base=2, levels=2, context_slices=0))
+
+
+def step(translator: Translator, pair: Pair, network: nn.Module | None = None, seed: int = 0) -> Translation:
+    result: Translation = translator(
+        pair, segmenter() if network is None else network, torch.Generator().manual_seed(seed)
+    )
+    return result
+
+
+def gradients(module: nn.Module) -> Gradients:
+    return {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
+
+
+def gradients_of(spec: TranslationSpec, pair: Pair, term: str) -> Gradients:
+    translator = make(spec)
+    step(translator, pair).losses[term].backward()
+    return {name: gradient for name, gradient in gradients(translator).items() if gradient.abs().max() > 0}
+
+
+def parts(found: Gradients) -> set[str]:
+    return {name.split(".")[0] for name in found}
+
+
+@pytest.mark.parametrize(
+    ("term", "reached"),
+    [
+        ("discriminator", {"discriminator"}),
+        ("adversarial", {"generator"}),
+        ("structure", {"generator"}),
+        ("nce", {"generator", "heads"}),
+        ("nce_identity", {"generator", "heads"}),
+    ],
+)
+def test_each_term_reaches_what_it_should_and_nothing_else(
+    small: TranslationSpec, pair: Pair, term: str, reached: set[str]
+) -> None:
+    assert parts(gradients_of(small, pair, term)) == reached
+
+
+def test_a_learned_gate_learns_from_the_contrast_of_its_own_pass(small: TranslationSpec, pair: Pair) -> None:
+    spec = replace(small, gate="learned")
+    assert parts(gradients_of(spec, pair, "nce")) == {"generator", "heads", "source_gate"}
+    assert parts(gradients_of(spec, pair, "nce_identity")) == {"generator", "heads", "target_gate"}
+    assert parts(gradients_of(spec, pair, "gate_pull")) == {"source_gate", "target_gate"}
+
+
+def test_one_backward_pass_gives_discriminator_and_generator_the_gradients_of_their_own_losses(
+    small: TranslationSpec, pair: Pair
+) -> None:
+    together, network = make(small), segmenter()
+    step(together, pair, network).losses["translation"].backward()
+    assert not gradients(network)
+
+    apart = make(small)
+    translated = apart.generator(pair.source).image
+    discriminator_loss(apart.discriminator(pair.target), apart.discriminator(translated.detach())).backward()
+    expected = gradients(apart.discriminator)
+    assert expected
+    for name, gradient in gradients(together.discriminator).items():
+        torch.testing.assert_close(gradient, expected[name])
+
+    apart = make(small).requires_grad_(True)
+    apart.discriminator.requires_grad_(False)
+    frozen = segmenter().requires_grad_(False)
+    losses = step(apart, pair).losses
+    translated = apart.generator(pair.source).image
+    band = find_regions(pair.truth, pair.valid).band
+    structure = structure_loss(frozen(translated), pair.truth, pair.valid, translated, pair.source, band)
+    total = adversarial_loss(apart.discriminator(translated)) + structure["structure"]
+    (total + (losses["nce"] + losses["nce_identity"]) / 2).backward()
+    expected = gradients(apart.generator)
+    assert len(expected) == len(list(apart.generator.parameters()))
+    for name, gradient in gradients(together.generator).items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_the_sum_is_that_of_the_weighted_terms(small: TranslationSpec, pair: Pair) -> None:
+    spec = replace(small, gate="learned", adversarial=0.5, nce=3.0, structure=0.25)
+    losses = step(make(spec), pair).losses
+    expected = (
+        losses["discriminator"]
+        + 0.5 * losses["adversarial"]
+        + 3.0 * (losses["nce"] + losses["nce_identity"]) / 2
+        + losses["gate_pull"]
+        + 0.25 * losses["structure"]
+    )
+    torch.testing.assert_close(losses["translation"], expected)
+    assert all(value.ndim == 0 for value in losses.values())
+
+
+def test_what_is_switched_off_is_not_there(small: TranslationSpec, pair: Pair) -> None:
+    losses = step(make(replace(small, identity=False, structure=0.0)), pair).losses
+    names = {"translation", "discriminator", "adversarial", "nce", "gate", "negatives"}
+    assert set(losses) == names
+    expected = losses["discriminator"] + losses["adversarial"] + losses["nce"]
+    torch.testing.assert_close(losses["translation"], expected)
+
+
+def test_the_translation_is_handed_out_detached(small: TranslationSpec, pair: Pair) -> None:
+    translator = make(small)
+    result = step(translator, pair)
+    assert not result.image.requires_grad
+    assert torch.equal(result.image, translator.generator(pair.source).image)
+    assert result.image.dtype == torch.float32
+
+
+def test_the_segmentation_network_does_not_move(small: TranslationSpec, pair: Pair) -> None:
+    network = segmenter().train()
+    before = copy.deepcopy(network.state_dict())
+    step(make(small), pair, network)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_the_given_generator_draws_everything(small: TranslationSpec, pair: Pair) -> None:
+    translator = make(small).eval()
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first, again, other = (step(translator, pair, seed=seed).losses for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["nce"], other["nce"])
+
+
+def test_what_is_remembered_is_in_the_state(small: TranslationSpec, pair: Pair) -> None:
+    translator = make(small)
+    step(translator, pair)
+    resumed = make(small)
+    resumed.load_state_dict(translator.state_dict())
+    expected, found = step(translator, pair, seed=1).losses, step(resumed, pair, seed=1).losses
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert translator.source_gate.seen.tolist() == [2, 2, 2]
+
+
+def test_where_the_teacher_believes_foreground_the_identity_counts_more(
+    small: TranslationSpec, pair: Pair
+) -> None:
+    spec = replace(small, gate="foreground")
+    believed = pair._replace(target_probability=0.9 * pair.truth)
+    without, with_teacher = step(make(spec), pair).losses, step(make(spec), believed).losses
+    assert torch.equal(without["nce"], with_teacher["nce"])
+    assert not torch.equal(without["nce_identity"], with_teacher["nce_identity"])
+
+
+def test_the_gate_that_is_told_is_its_mean(small: TranslationSpec, pair: Pair) -> None:
+    assert step(make(replace(small, gate="none")), pair).losses["gate"].item() == 1.0
+    rule = step(make(small), pair).losses["gate"].item()
+    assert 0.05 < rule < step(make(replace(small, gate="foreground")), pair).losses["gate"].item() < 1.0
+
+
+def test_context_slices_are_channels(small: TranslationSpec, pair: Pair) -> None:
+    spec = replace(
+        small,
+        generator=GeneratorSpec(channels=3, base=4, blocks=1),
+        discriminator=replace(small.discriminator, channels=3),
+    )
+    deep = pair._replace(source=pair.source.repeat(1, 3, 1, 1), target=pair.target.repeat(1, 3, 1, 1))
+    torch.manual_seed(8)
+    network = UNet(NetworkSpec(base=2, levels=2, context_slices=1))
+    result = step(make(spec), deep, network)
+    assert result.image.shape == (2, 3, 32, 32)
+    assert result.losses["translation"].isfinite()
+
+
+def test_in_bfloat16_every_weight_learns(small: TranslationSpec, pair: Pair) -> None:
+    translator = make(replace(small, gate="learned"))
+    with torch.autocast("cpu", torch.bfloat16):
+        result = step(translator, pair)
+    assert all(value.dtype == torch.float32 for value in result.losses.values())
+    assert result.image.dtype == torch.float32
+    result.losses["translation"].backward()
+    for name, weight in translator.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
