@@ -99,9 +99,11 @@ def rows_of(path: Path, volume_path: str, voxel: str, rounds: int, folder: Path)
     whole: dict[Candidate, list[float]] = {one: [] for one in runners}
     for turn in range(rounds + 1):
         for one in runners:
+            # A new output each time: to delete a former one is no part of a run.
+            output = folder / f"{path.stem}-{one.engine}-{one.precision}-{turn}.ome.zarr"
             options = Options(
-                str(path), volume_path, folder / "out.ome.zarr", voxel_nm,
-                workers=2, engine=one.engine, precision=one.precision, overwrite=True,
+                str(path), volume_path, output, voxel_nm,
+                workers=2, engine=one.engine, precision=one.precision,
             )  # fmt: skip
             speed = end_to_end(options)
             if turn:  # the first round examines
