@@ -20,7 +20,8 @@ def run_python(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["infer", "demo", "inspect", "evaluate", "doctor", "build", "verify", "engines"]
+    "name",
+    ["infer", "demo", "inspect", "evaluate", "doctor", "build", "verify", "engines", "bench", "budget"],
 )
 def test_a_runtime_command_never_imports_anything_heavy(name: str) -> None:
     code = f"import sys, {COMMANDS[name].module}; print([m for m in {HEAVY} if m in sys.modules])"

@@ -19,6 +19,7 @@ from dmn_runtime.report import Report, report_json
 from dmn_runtime.run_report import preview_path, report_path
 from dmn_runtime.setup import Options
 from dmn_runtime.sink.paths import final_paths
+from dmn_runtime.words import counted
 
 NOTABLE_S = 0.5
 
@@ -218,7 +219,7 @@ def summary(options: Options, report: Report) -> list[str]:
     z, y, x = report.input.shape
     lines = [
         f"{report.input.name}: {z} x {y} x {x} voxels (zyx){_grids(report)} with {report.package.name}",
-        f"engine: {report.engine}; {report.workers} workers",
+        f"engine: {report.engine}; {counted(report.workers, 'worker')}",
         f"chosen: {report.engine_reason}",
         f"foreground: {100 * report.foreground_share:.2f} % of the voxels at threshold {report.threshold:g}",
         f"speed: {report.voxels_per_s / 1e6:.2f} Mvoxel/s end to end, {report.wall_s:.1f} s"
