@@ -2,8 +2,8 @@
 
 Network alone: the workers' threads run the bare network over all tiles of the volume, already gathered
 in memory. End to end: `infer`, from the TIFF on disk to the finished OME-Zarr with pyramid, report and
-preview, without choosing the engine, as its report has it. The two alternate, so that a drifting machine spoils
-neither; the ratio of each pair is what counts.
+preview, without choosing the engine, as its report has it. The two alternate, so that a drifting machine
+spoils neither; the ratio of each pair is what counts.
 
     make bench          or: .venv/bin/python -m pytest benchmarks/test_pipeline_efficiency.py -q -s
 """
