@@ -176,3 +176,20 @@ def test_both_domains_are_normalised_apart_or_as_one_batch(network: DomainNetwor
         assert torch.equal(torch.cat([one, two]), together.decoder[level])
     assert len(shared.source_statistics) == 0
     assert first_norm(shared).num_batches_tracked.item() == 1
+
+
+def test_kept_statistics_stay_and_training_normalises_by_the_batch_all_the_same(
+    network: DomainNetwork,
+) -> None:
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    with network.statistics_kept():
+        kept = network(TARGET)
+    assert alike(dict(network.named_buffers()), before)
+    assert torch.equal(network(TARGET), kept)
+    assert not alike(dict(network.named_buffers()), before)
+
+
+def test_statistics_move_again_after_an_exception_too(network: DomainNetwork) -> None:
+    with pytest.raises(RuntimeError, match="stop"), network.statistics_kept():
+        raise RuntimeError("stop")
+    assert first_norm(network).track_running_stats

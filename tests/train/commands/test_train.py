@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from safetensors import SafetensorError
 
+import dmn_train.alarms
 import dmn_train.checkpoint
 import dmn_train.finish
 from dmn_runtime.cli import main
@@ -66,6 +67,21 @@ def test_faults_are_one_sentence_and_status_2(folder: Path, capsys: pytest.Captu
     assert main(["train", recipe, "-o", run]) == EXIT_USER_ERROR
     assert capsys.readouterr().err.count("\n") == 1
     assert not Path(run).exists()
+
+
+def test_a_self_training_that_collapses_is_told_and_written_down(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dmn_train.alarms, "MOST_OF_SOURCE", 1e-9)
+    monkeypatch.setattr(dmn_train.alarms, "LEAST_CONFIDENT", 0.0)
+    overrides = ("method.name=mean_teacher", "data.target.image=image.tif", "data.target.voxel_nm=[5,5,5]")
+    set_ = [word for override in overrides for word in ("--set", override)]
+    assert main(["train", str(folder / "recipe.toml"), "-o", str(folder / "run"), *set_]) == 0
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
+    assert load_run(folder / "run").facts["alarms"] == [told.removeprefix("warning: ")]
+    assert main(["train", str(folder / "recipe.toml"), "-o", str(folder / "plain")]) == 0
+    assert load_run(folder / "plain").facts["alarms"] == []
+    assert "warning" not in capsys.readouterr().err
 
 
 def refuse_tensors(*_: object) -> NoReturn:
