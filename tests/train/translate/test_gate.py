@@ -42,8 +42,8 @@ def compared(*, grad: bool = False) -> Compared:
     )
 
 
-# 1 1 1 becomes 1 3 3. Of 1 and 3 the share is 2 * 1 / (1 + 3) = 1/2, of like numbers 1. As the rim is repeated,
-# a place has its left neighbour 3 times, its right one 3 times and itself twice.
+# 1 1 1 becomes 1 3 3. Of 1 and 3 the share is 2 * 1 / (1 + 3) = 1/2, of like numbers 1. As the rim is
+# repeated, a place has its left neighbour 3 times, its right one 3 times and itself twice.
 DISTANCES = torch.tensor([[1.5, 1.5, 0.0]])
 KAPPA = 1.5  # the median
 CONSISTENCY = torch.tensor([[exp(-1.0), exp(-1.0), 1.0]])

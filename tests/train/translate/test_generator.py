@@ -95,3 +95,25 @@ def test_doubling_spreads_a_value_by_the_same_low_pass() -> None:
 def test_sizes_that_cannot_be_halved_twice_are_refused() -> None:
     with pytest.raises(AssertionError, match="multiples of 4 px"):
         make()(noise(1, 1, 16, 18))
+
+
+def test_it_can_take_away_the_finest_grain() -> None:
+    torch.manual_seed(0)
+    generator = Generator(GeneratorSpec(base=8, blocks=1))
+    adam = torch.optim.Adam(generator.parameters(), lr=1e-2)
+    for step in range(60):
+        random = torch.Generator().manual_seed(step)
+        grain = 0.3 * torch.randn(1, 1, 32, 32, generator=random)
+        moved = generator(grain).image
+        loss = moved.square().mean() / grain.square().mean()
+        loss.backward()
+        adam.step()
+        adam.zero_grad()
+    assert loss.item() < 0.5
+
+
+def test_it_knows_how_bright_an_image_is() -> None:
+    generator, image = make(), noise(1, 1, 16, 16)
+    torch.nn.init.normal_(generator.head.weight, std=0.1)
+    change = generator(image).image - image
+    assert (generator(image + 1.0).image - (image + 1.0) - change).abs().mean() > 0.1

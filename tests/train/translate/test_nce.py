@@ -35,7 +35,7 @@ def test_it_is_the_formula() -> None:
     # Two dimensions, so that some keys are near-duplicates; a small grid, so that some places are neighbours.
     queries, keys = unit(2, 30, 2, seed=1), unit(2, 30, 2, seed=2)
     places = torch.randint(40, (2, 30), generator=torch.Generator().manual_seed(3))
-    negatives = find_negatives(keys, places, 8, least_cells=2.0, most_cosine=0.9)
+    negatives = find_negatives(keys, places, 8, least_cells=2.0, most_cosine=0.9, least_share=0.0)
     assert 0.3 < negatives.float().mean() < 0.9
     losses = patch_nce(queries, keys, negatives, 0.07)
     for image in range(2):
@@ -48,7 +48,7 @@ def test_close_keys_and_like_keys_are_no_negatives_by_hand() -> None:
     # On a grid 10 wide: place 0 at (0, 0), 11 beside it at (1, 1), 2 two cells off, 55 far off.
     places = torch.tensor([[0, 11, 2, 55]])
     keys = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.96, 0.28]]])
-    found = find_negatives(keys, places, 10, least_cells=2.0, most_cosine=0.9)
+    found = find_negatives(keys, places, 10, least_cells=2.0, most_cosine=0.9, least_share=0.0)
     # Of (0, 1): neighbours. Of (0, 3): cosine 0.96. Of (1, 2): (1, 1) and (0, 2) are neighbours.
     expected = torch.tensor(
         [
@@ -64,8 +64,18 @@ def test_close_keys_and_like_keys_are_no_negatives_by_hand() -> None:
 @pytest.mark.parametrize(("least", "count"), [(0.5, 3), (1.0, 3), (1.5, 2), (2.5, 1), (9.0, 0)])
 def test_nearer_than_so_many_cells_is_left_out(least: float, count: int) -> None:
     keys, places = torch.eye(4)[None], torch.tensor([[0, 1, 2, 3]])
-    found = find_negatives(keys, places, 8, least_cells=least, most_cosine=0.9)
+    found = find_negatives(keys, places, 8, least_cells=least, most_cosine=0.9, least_share=0.0)
     assert int(found[0, 0].sum()) == count
+
+
+def test_the_least_alike_keys_count_however_alike_they_are() -> None:
+    angles = torch.deg2rad(torch.tensor([0.0, 2.0, 5.0, 9.0]))
+    keys = torch.stack([angles.cos(), angles.sin()], dim=-1)[None]
+    places = torch.tensor([[0, 20, 40, 60]])
+    rule = {"least_cells": 2.0, "most_cosine": 0.9}
+    assert not find_negatives(keys, places, 8, **rule, least_share=0.0).any()
+    half = find_negatives(keys, places, 8, **rule, least_share=0.5)
+    assert half[0].int().tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [1, 0, 0, 1], [1, 1, 0, 0]]
 
 
 def test_places_without_a_negative_have_no_loss() -> None:
@@ -92,9 +102,9 @@ def test_it_falls_as_queries_come_to_their_keys() -> None:
 def test_it_is_computed_in_float32_under_autocast() -> None:
     queries, keys = unit(1, 20, 4, seed=1), unit(1, 20, 4, seed=2)
     places = torch.arange(20)[None]
-    plain = find_negatives(keys, places, 5, least_cells=2.0, most_cosine=0.9)
+    plain = find_negatives(keys, places, 5, least_cells=2.0, most_cosine=0.9, least_share=0.0)
     with torch.autocast("cpu", torch.bfloat16):
-        negatives = find_negatives(keys, places, 5, least_cells=2.0, most_cosine=0.9)
+        negatives = find_negatives(keys, places, 5, least_cells=2.0, most_cosine=0.9, least_share=0.0)
         losses = patch_nce(queries, keys, negatives, 0.07)
     assert torch.equal(negatives, plain)
     assert torch.equal(losses, patch_nce(queries, keys, plain, 0.07))

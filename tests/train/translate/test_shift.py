@@ -50,10 +50,6 @@ def histogram_distance(one: Tensor, two: Tensor) -> float:
     return float((one.flatten().sort().values - two.flatten().sort().values).abs().mean())
 
 
-def roughness(image: Tensor) -> float:
-    return float((image[..., 1:] - image[..., :-1]).abs().mean())
-
-
 def test_translations_look_like_the_target_and_hold_what_the_source_held() -> None:
     torch.manual_seed(0)
     translator = Translator(
@@ -63,7 +59,7 @@ def test_translations_look_like_the_target_and_hold_what_the_source_held() -> No
             contrast=ContrastSpec(stages=(0, 2, 4), locations=64, width=32),
         )
     )
-    adam = torch.optim.AdamW(translator.parameters(), lr=2e-3)
+    adam = torch.optim.AdamW(translator.parameters(), lr=1e-3)
     network = DarkIsForeground()
     for step in range(STEPS):
         losses = translator(draw(step), network, torch.Generator().manual_seed(step)).losses
@@ -76,15 +72,6 @@ def test_translations_look_like_the_target_and_hold_what_the_source_held() -> No
         translated = translator.generator(unseen.source).image
     before = histogram_distance(unseen.source, unseen.target)
     after = histogram_distance(translated, unseen.target)
-    print(
-        before,
-        after,
-        roughness(unseen.source),
-        roughness(translated),
-        roughness(unseen.target),
-        {k: float(v) for k, v in losses.items()},
-        agreement(network(unseen.source), network(translated)),
-    )
-    assert after < 0.7 * before
+    assert after < 0.5 * before
     held = agreement(network(unseen.source), network(translated))
     assert invention_alarm(held) is None

@@ -12,6 +12,12 @@ discriminator knows anything, and every change has to be earned against them. A 
 first destroys the image and is then free to put structures where it likes. R bounds what can be added, and is
 so wide that it can turn the darkest value into the brightest.
 
+The image and the stem's features skip all else and join what comes to the head: what is added to x must be
+able to take away its finest grain, of which nothing is left at a quarter of the resolution. With them any
+linear filter of x, and any curve of its values, is one layer away. CUT, which draws the image anew, does
+without. The stem has no norm, so that the head knows how bright a pixel is, not only how bright beside the
+rest of its crop.
+
 It departs in the low-pass as well: in halving it is laid on before the convolution, which then works at half
 the resolution for a quarter of the cost.
 """
@@ -56,7 +62,7 @@ class Generator(nn.Module):
         base = spec.base
         self.encoder = nn.ModuleList(
             [
-                _convolution(spec.channels, base, 7),
+                _stem(spec.channels, base),
                 nn.Sequential(HalfSize(), _convolution(base, 2 * base, 3)),
                 nn.Sequential(HalfSize(), _convolution(2 * base, 4 * base, 3)),
                 *(ResidualBlock(4 * base) for _ in range(spec.blocks)),
@@ -68,7 +74,7 @@ class Generator(nn.Module):
             DoubleSize(),
             _convolution(2 * base, base, 3),
         )
-        self.head = nn.Conv2d(base, spec.channels, 7, padding=3, padding_mode="reflect")
+        self.head = nn.Conv2d(base + spec.channels, spec.channels, 7, padding=3, padding_mode="reflect")
         nn.init.normal_(self.head.weight, std=START_STD)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -76,7 +82,8 @@ class Generator(nn.Module):
         """Translate `image`, nchw, and give its features at `stages`, which are made on the way."""
         assert not any(edge_px % STRIDE_PX for edge_px in image.shape[2:]), "multiples of 4 px"
         passed = self._encode(image, len(self.encoder))
-        change = self.head(self.decoder(passed[-1])).float()
+        fine = torch.cat([self.decoder(passed[-1]) + passed[1], image], dim=1)
+        change = self.head(fine).float()
         moved = image + REACH * torch.tanh(change / REACH)
         return Translated(moved, tuple(passed[stage] for stage in stages))
 
@@ -135,6 +142,12 @@ class DoubleSize(nn.Module):
     def forward(self, feature: Tensor) -> Tensor:
         """Return nchw features of twice the height and width."""
         return functional.interpolate(feature, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _stem(channels: int, base: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, base, 7, padding=3, padding_mode="reflect"), nn.ReLU(inplace=True)
+    )
 
 
 def _convolution(before: int, after: int, edge_px: int) -> nn.Sequential:

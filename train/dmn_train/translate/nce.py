@@ -4,7 +4,8 @@ l_i = -log( exp(q_i.k_i / tau) / (exp(q_i.k_i / tau) + sum over Neg(i) exp(q_i.k
 translated image and k_i from its source at the same place: Park et al., Contrastive learning for unpaired
 image-to-image translation, ECCV 2020, equation 3. Two departures. Each place has a weight, the gate. Neg(i)
 leaves out places beside i, and places that look like i: cytoplasm and membranes repeat, and to tell one
-stretch from its like is to learn noise.
+stretch from its like is to learn noise. Yet half of the places, those least like i, always count: heads that
+make all places alike would leave no negative, and a contrast of 0 for good.
 """
 
 import torch
@@ -31,7 +32,7 @@ class PatchHeads(nn.Module):
 
 
 def find_negatives(
-    keys: Tensor, places: Tensor, width: int, *, least_cells: float, most_cosine: float
+    keys: Tensor, places: Tensor, width: int, *, least_cells: float, most_cosine: float, least_share: float
 ) -> Tensor:
     """Tell which keys are negatives of which queries; bool, n x p x p, query first.
 
@@ -41,12 +42,16 @@ def find_negatives(
         width: of that grid.
         least_cells: a closer key is none (the query's own place is thus left out).
         most_cosine: a key with a larger cosine to the query's own key is none.
+        least_share: but this share of all keys, the least alike ones, are not too alike in any case.
     """
     position = torch.stack([places // width, places % width], dim=-1).double()
     far = torch.cdist(position, position, compute_mode="donot_use_mm_for_euclid_dist") >= least_cells
     with torch.autocast(keys.device.type, enabled=False):
         alike = keys.detach() @ keys.detach().transpose(1, 2)
-    return far & (alike <= most_cosine)
+    rank = int(least_share * keys.shape[1])
+    if rank == 0:
+        return far & (alike <= most_cosine)
+    return far & (alike <= alike.kthvalue(rank, dim=-1, keepdim=True).values.clamp(min=most_cosine))
 
 
 def patch_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:

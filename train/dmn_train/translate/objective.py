@@ -163,7 +163,12 @@ class Translator(nn.Module):
         keys = self.heads(gather(before.detach(), places), number).detach()
         queries = self.heads(gather(after, places), number)
         negatives = find_negatives(
-            keys, places, width, least_cells=spec.least_cells, most_cosine=spec.most_cosine
+            keys,
+            places,
+            width,
+            least_cells=spec.least_cells,
+            most_cosine=spec.most_cosine,
+            least_share=spec.least_share,
         )
         losses = patch_nce(queries, keys, negatives, spec.temperature)
         stage = spec.stages[number]

@@ -61,7 +61,8 @@ class ContrastSpec:
         width: length of the vectors that are compared.
         temperature: tau.
         least_cells: keys closer than this to the query, in cells of the stage, are no negatives of it.
-        most_cosine: keys more alike than this are no negatives of each other.
+        most_cosine: keys more alike than this are no negatives of each other,
+        least_share: but this share of the keys, those least like the query's own, always count; below 1.
     """
 
     stages: tuple[int, ...] = (0, 2, 3, 4, 6)
@@ -71,6 +72,7 @@ class ContrastSpec:
     temperature: float = 0.07
     least_cells: float = 2.0
     most_cosine: float = 0.9
+    least_share: float = 0.5
 
 
 @dataclass(frozen=True)
