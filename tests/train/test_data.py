@@ -10,6 +10,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
+from dmn_runtime.errors import RecipeError
 from dmn_train.data import cut_window, draw_batch
 from dmn_train.material import load_material
 from dmn_train.recipe import PlacedRecipe
@@ -64,6 +65,35 @@ def test_most_crops_hold_foreground(placed: Placed) -> None:
         for step in range(20)
     ]
     assert np.mean(held) >= 0.5
+
+
+EXTRA = ("data.extra.count=2", "data.extra.shape=[2, 128, 128]", "data.extra.voxel_nm=5.0")
+
+
+def test_made_up_volumes_have_their_share_of_the_crops(placed: Placed) -> None:
+    plain, mixed = placed("loop.batch=5"), placed("loop.batch=5", "loop.extra_share=0.3", *EXTRA)
+    material = load_material(mixed)
+    assert len(material.extra) == 2
+    assert [origin.role for origin in material.origins] == ["source", "extra", "extra"]
+    assert any(len(stack.foreground) for stack in material.extra)
+    (of_source,) = material.train
+    blank = replace(of_source, table=np.full_like(of_source.table, 2.0), matched=())
+    marked = replace(material, train=(blank,))
+    still = placed("loop.batch=5", "loop.extra_share=0.3", *EXTRA, *STILL)
+    batch = draw_batch(marked, still.recipe, 0)
+    assert [bool((crop == 2.0).all()) for crop in batch.image] == [True, True, True, False, False]
+    assert load_material(plain).extra == ()
+
+
+def test_made_up_volumes_without_foreground_are_refused(placed: Placed) -> None:
+    small = ("data.extra.count=1", "data.extra.shape=[1, 8, 8]", "loop.extra_share=0.3")
+    with pytest.raises(RecipeError, match="hold no foreground: make them larger"):
+        load_material(placed(*small))
+
+
+def test_made_up_volumes_say_nothing_of_the_domain(placed: Placed) -> None:
+    mixed = placed("loop.extra_share=0.5", *EXTRA)
+    assert load_material(mixed).domain == load_material(placed()).domain
 
 
 def test_unlabelled_voxels_are_not_valid(placed: Placed) -> None:

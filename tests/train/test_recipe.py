@@ -263,3 +263,9 @@ def test_a_rule_that_looks_at_the_target_wants_one(rule: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(changed("select.rule", rule), "r")
     assert str(caught.value) == "r: select.rule needs data.target: name the volume, or change that key"
+
+
+@pytest.mark.parametrize(("key", "value"), [("data.extra", {}), ("loop.extra_share", 0.5)])
+def test_made_up_volumes_and_their_share_go_together(key: str, value: Any) -> None:
+    with pytest.raises(RecipeError, match=r"data\.extra and loop\.extra_share go together"):
+        parse_recipe(changed(key, value), "r")

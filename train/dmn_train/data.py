@@ -51,7 +51,7 @@ def draw_batch(material: Material, recipe: Recipe, step: int, rank: int = 0) -> 
     views of them: methods are compared on the same crops.
     """
     seeds = [recipe.loop.seed, step, rank] if rank else [recipe.loop.seed, step]
-    image, truth, valid = _draw_source(material.train, recipe, np.random.default_rng(seeds))
+    image, truth, valid = _draw_source(material, recipe, np.random.default_rng(seeds))
     if recipe.method.name == "source_only":
         return Batch(image, truth, valid, None)
     rng = np.random.default_rng([recipe.loop.seed, step, rank, TARGET_STREAM])
@@ -89,16 +89,25 @@ def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator
     return change_intensity(image, rng, generator, strength, recipe.normalisation.clip), image
 
 
-def _draw_source(stacks: tuple[Stack, ...], recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw image, truth and valid; `loop.foreground_share` of the crops lie around a foreground voxel."""
+def _draw_source(material: Material, recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw image, truth and valid; `loop.foreground_share` of the crops lie around a foreground voxel.
+
+    The last crops are those of the made-up volumes, `loop.extra_share` of all.
+    """
     loop, augment = recipe.loop, recipe.augment
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     context = recipe.network.spec.context_slices
     edge = window_px(augment, loop.crop_px)
-    with_foreground = int(np.ceil(loop.foreground_share * loop.batch))
+    made_up = int(np.ceil(loop.extra_share * loop.batch))
+    groups = [(material.train, loop.batch - made_up), (material.extra, made_up)]
+    wanted = [
+        (stacks, index < int(np.ceil(loop.foreground_share * count)))
+        for stacks, count in groups
+        for index in range(count)
+    ]
     windows, labels = [], []
-    for index in range(loop.batch):
-        stack, centre = _draw_centre(stacks, rng, loop.crop_px, anchored=index < with_foreground)
+    for stacks, anchored in wanted:
+        stack, centre = _draw_centre(stacks, rng, loop.crop_px, anchored=anchored)
         window = cut_window(stack.grey, centre, context, edge, edge)
         windows.append(_draw_table(stack, rng, recipe.method.histogram_matching)[window])
         labels.append(cut_window(stack.mask, centre, 0, edge, edge))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.contract import QUANTILE_PERCENTS, Domain, Normalisation
-from dmn_runtime.errors import VolumeError
+from dmn_runtime.errors import RecipeError, VolumeError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.normalise import IntensityMap, fit_map
 from dmn_runtime.resample import resample_slices
@@ -16,7 +16,7 @@ from dmn_train.mask import UNLABELLED
 from dmn_train.matching import matching_table
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.sections import TargetSection
-from dmn_train.source import load_source
+from dmn_train.source import Raw, load_extra, load_source
 from dmn_train.stacks import Stack, TargetStack, make_stack, split_stack
 
 
@@ -25,7 +25,7 @@ class Origin:
     """Where a stack came from, for run.json.
 
     Attributes:
-        role: "source" or "target".
+        role: "source", "extra" or "target".
         name: the recipe's word for it.
         fingerprint: of the image's content.
         mask_fingerprint: of the mask's, None for an unlabelled volume.
@@ -49,6 +49,7 @@ class Material:
 
     Attributes:
         train: stacks that crops are drawn from.
+        extra: made-up stacks that some of the source's crops are drawn from; may be empty.
         held_out: stacks for the validation curve; may be empty.
         target: unlabelled stacks of the target domain; may be empty.
         origins: one for each raw volume.
@@ -57,6 +58,7 @@ class Material:
     """
 
     train: tuple[Stack, ...]
+    extra: tuple[Stack, ...]
     held_out: tuple[Stack, ...]
     target: tuple[TargetStack, ...]
     origins: tuple[Origin, ...]
@@ -80,16 +82,14 @@ def load_material(placed: PlacedRecipe) -> Material:
     """
     recipe = placed.recipe
     rule = recipe.normalisation.rule
-    raws = load_source(placed)
-    sources = [_measured(raw.image, rule) for raw in raws]
+    raws, made_up = load_source(placed), load_extra(placed)
+    sources, extra = ([_measured(raw.image, rule) for raw in of] for of in (raws, made_up))
     targets = [_measured(_target(placed, section), rule) for section in recipe.data.target]
 
     train: list[Stack] = []
     held_out: list[Stack] = []
     for raw, source in zip(raws, sources, strict=True):
-        matched = tuple(t.map.apply(matching_table(source.counts, t.counts)) for t in targets)
-        stack = make_stack(raw, source.map, matched, recipe.working_voxel_nm)
-        mine, kept = split_stack(stack, raw.train, recipe)
+        mine, kept = split_stack(_stack(raw, source, targets, recipe.working_voxel_nm), raw.train, recipe)
         train += mine
         held_out += kept
     if not any(len(stack.foreground) for stack in train):
@@ -101,18 +101,33 @@ def load_material(placed: PlacedRecipe) -> Material:
             )
         raise VolumeError(f"{raws[0].image.name} has no foreground to train on: {words}")
 
+    beside = tuple(
+        _stack(raw, e, targets, recipe.working_voxel_nm) for raw, e in zip(made_up, extra, strict=True)
+    )
+    if made_up and not any(len(stack.foreground) for stack in beside):
+        raise RecipeError("the volumes of data.extra hold no foreground: make them larger, or more of them")
+
     origins = [_origin("source", s, raw.mask_fingerprint) for s, raw in zip(sources, raws, strict=True)]
+    origins += [_origin("extra", e, raw.mask_fingerprint) for e, raw in zip(extra, made_up, strict=True)]
     origins += [_origin("target", t, None) for t in targets]
+    # What is made up beside a real source tells nothing of the microscopes that the network is meant for.
     quantiles = pooled_quantiles([(m.counts, m.map) for m in [*sources, *targets]], QUANTILE_PERCENTS)
     domain = Domain(quantiles, _foreground_share(train))
     return Material(
         train=tuple(train),
+        extra=beside,
         held_out=tuple(held_out),
         target=tuple(_target_stack(t, recipe.working_voxel_nm) for t in targets),
         origins=tuple(origins),
         domain=domain,
         voxel_nm=raws[0].image.voxel_nm,
     )
+
+
+def _stack(raw: Raw, measured: _Measured, targets: list[_Measured], working_nm: float | None) -> Stack:
+    """Put a labelled volume on the working grid, with a table matched to each target."""
+    matched = tuple(t.map.apply(matching_table(measured.counts, t.counts)) for t in targets)
+    return make_stack(raw, measured.map, matched, working_nm)
 
 
 def unaugmented(placed: PlacedRecipe, most: int) -> list[tuple[Stack | TargetStack, Origin]]:

@@ -85,6 +85,8 @@ class Recipe(Section):
         for key, wanted in self._target_users().items():
             if wanted and not self.data.target:
                 raise ValueError(f"{key} needs data.target: name the volume, or change that key")
+        if (self.data.extra is None) != (self.loop.extra_share == 0.0):
+            raise ValueError("data.extra and loop.extra_share go together: give both, or neither")
         if self.select.rule == "held_out" and self.validate_ is None:
             raise ValueError('select.rule "held_out" needs a [validate] section: add it, or change the rule')
         if self.validate_ is not None and (self.validate_.phantoms is None) == (

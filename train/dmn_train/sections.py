@@ -127,9 +127,16 @@ class TargetSection(Section):
 
 
 class DataSection(Section):
-    """What is trained on: one labelled source and any number of unlabelled volumes of the target domain."""
+    """What is trained on: one labelled source and any number of unlabelled volumes of the target domain.
+
+    Attributes:
+        source: labelled.
+        extra: made-up volumes beside it, labelled too; `loop.extra_share` says how much of them.
+        target: unlabelled.
+    """
 
     source: SourceSection
+    extra: PhantomSection | None = None
     target: tuple[TargetSection, ...] = ()
 
 
@@ -424,12 +431,24 @@ class OptimiserSection(Section):
 
 
 class LoopSection(Section):
-    """How long, how much at once, and how often something is written."""
+    """How long, how much at once, and how often something is written.
+
+    Attributes:
+        steps: of the optimiser.
+        batch: crops of the source, and as many of the target.
+        crop_px: their edge, on the working grid.
+        foreground_share: of the crops that lie around a foreground voxel.
+        extra_share: of the source's crops that are cut from `data.extra`, rounded up.
+        seed: of everything that is drawn.
+        checkpoint_every, validate_every: in steps.
+        precision, device, devices: what computes.
+    """
 
     steps: Count = 2000
     batch: Count = 8
     crop_px: Annotated[int, Field(ge=8, le=2048)] = 192
     foreground_share: Share = 0.5
+    extra_share: Share = 0.0
     seed: Index = 0
     checkpoint_every: Count = 200
     validate_every: Count = 250

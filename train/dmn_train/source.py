@@ -46,6 +46,12 @@ def load_source(placed: PlacedRecipe, most: int | None = None) -> list[Raw]:
     return _phantoms(source.phantom, (validate.phantoms or 0) if validate else 0, most)
 
 
+def load_extra(placed: PlacedRecipe) -> list[Raw]:
+    """Make the volumes that the recipe wants beside the source; none where it wants none."""
+    section = placed.recipe.data.extra
+    return [] if section is None else _phantoms(section, 0, None)
+
+
 def _files(placed: PlacedRecipe, source: SourceSection) -> Raw:
     assert source.image is not None
     assert source.mask is not None
