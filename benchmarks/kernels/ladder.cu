@@ -9,17 +9,10 @@
 //   ladder_scatter_2        a thread 8 pixels, one load of 16 bytes and one store of 8
 //   dmn_scatter_f16_nchw    exp, division and rounding without slow instructions, stores from an aligned address
 //
-//   ladder_copy             16 bytes in, 16 bytes out: the ceiling
+//   dmn_copy                16 bytes in, 16 bytes out: the ceiling
 //
 // All of a kind take the same arguments; ladder.py checks each against the twin, then times it.
 #include "tiles.cu"
-
-extern "C" __global__ void ladder_copy(const u8* __restrict__ source, u8* __restrict__ target, long long bytes) {
-  const long long packs = bytes / 16;
-  const long long threads = static_cast<long long>(gridDim.x) * blockDim.x;
-  for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < packs; i += threads)
-    store(target + i * 16, load<u8, 16>(source + i * 16, 1));
-}
 
 extern "C" __global__ void ladder_gather_1(const u8* __restrict__ patch, const int* __restrict__ sheet,
                                            const __half* __restrict__ table, __half* __restrict__ batch, int count,

@@ -35,13 +35,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.errors import DmnError, UsageError
-from dmn_runtime.geometry import Triple, ceil_div, whole
+from dmn_runtime.geometry import Triple, whole
 from dmn_runtime.gpu.device import Device, DeviceMemory, Kernel, Module, Stream
 from dmn_runtime.gpu.kernels import (
+    COPY_NAME,
     THREADS_A_BLOCK,
     Images,
     Kernels,
+    Part,
     gather_name,
+    launch_copy,
     launch_gather,
     launch_scatter,
     lay_threads,
@@ -182,7 +185,7 @@ class Bench:
     @property
     def kernels(self) -> Kernels:
         """What the launchers look names up in."""
-        return Kernels(self.module, {name: self.module.kernel(name) for name in (GATHER, SCATTER)})
+        return Kernels(self.module, {name: self.module.kernel(name) for name in (GATHER, SCATTER, COPY_NAME)})
 
     def take(self, nbytes: int) -> DeviceMemory:
         """Return device memory that the bench gives back."""
@@ -362,7 +365,7 @@ def measure(laid: Laid, blocks: tuple[int, ...], repeats: int) -> list[Figure]:
             n: seconds_of(bench.stream, flush, partial(_copy, bench, room, moved, n), repeats) for n in blocks
         }
         best_s = min(float(np.median(seconds)) for seconds in copies.values())
-        copy = Rung("ladder_copy", 16, "the ceiling")
+        copy = Rung(COPY_NAME, 16, "the ceiling")
         figures += [_figure(copy, n, moved, seconds, best_s) for n, seconds in copies.items()]
         for rung in rungs:
             for n in blocks:
@@ -376,10 +379,8 @@ def _copy(bench: Bench, room: DeviceMemory, nbytes: int, threads: int) -> None:
     """Copy the first `nbytes` / 2 to the second half of `room`."""
     if nbytes > FLUSH_BYTES:
         raise ValueError(f"a copy that moves {nbytes} bytes inside {FLUSH_BYTES}")
-    half = nbytes // 32 * 16
-    kernel, blocks = bench.module.kernel("ladder_copy"), ceil_div(half, 16 * 4 * threads)
-    source, target = np.uint64(room.address), np.uint64(room.address + FLUSH_BYTES // 2)
-    bench.stream.launch(kernel, (blocks, 1, 1), (threads, 1, 1), [source, target, np.int64(half)])
+    source, target = (Part(room.address + i * (FLUSH_BYTES // 2), FLUSH_BYTES // 2) for i in (0, 1))
+    launch_copy(bench.stream, bench.kernels, source, target, nbytes // 2, threads)
 
 
 def _figure(rung: Rung, threads: int, moved: int, seconds: list[float], copy_s: float) -> Figure:

@@ -1,4 +1,4 @@
-"""The machine's ceilings, measured: a large copy and a large matrix product.
+"""A processor's ceilings, measured with NumPy: a large copy and a large matrix product.
 
 They are measured in a process of their own (`python -m dmn_runtime.bench.ceilings`): only before NumPy is
 loaded can its linear algebra be told to keep to one thread a call, as the engines do, and the memory that it
@@ -122,8 +122,13 @@ def _products(load: Load) -> Callable[[], tuple[int, int]]:
     return product
 
 
+def copy_words() -> str:
+    """Say what copies."""
+    return f"copy by numpy {np.__version__}"
+
+
 def algebra_words(workers: int) -> str:
-    """Say which linear algebra the matrix product is computed with."""
+    """Say which linear algebra NumPy's matrix product is computed with."""
     built = cast("dict[str, Any]", np.show_config(mode="dicts"))
     blas = built.get("Build Dependencies", {}).get("blas", {})
     name = " ".join(str(blas[key]) for key in ("name", "version") if key in blas) or "its own loops"

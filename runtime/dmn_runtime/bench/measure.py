@@ -10,23 +10,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import TypeVar
 
-from dmn_runtime.bench.ceilings import CeilingFault, Load, algebra_words, ceilings_in_child
+from dmn_runtime.bench.ceilings import CeilingFault, Load, algebra_words, ceilings_in_child, copy_words
 from dmn_runtime.bench.clocked import Seconds, seconds_for_all
 from dmn_runtime.bench.gathered import SAMPLE, Gathered, gather_tiles
+from dmn_runtime.bench.gpu_ceilings import copy_on_gpu
 from dmn_runtime.bench.kernels import time_gather, time_scatter
 from dmn_runtime.bench.load import busy_sentence, load_average
 from dmn_runtime.bench.on_gpu import alone_on_gpu, gpu_engine
 from dmn_runtime.bench.phantom_volume import QUICK_SHAPE, SHAPE, VOXEL_NM, write_phantom
+from dmn_runtime.bench.product import Ceiling, engine_ceiling
 from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts
 from dmn_runtime.bench.rounds import Alone, Ceilings, EndToEnd, Extent, Round
 from dmn_runtime.clock import Clock
+from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.engines.base import Runner, Tiles
+from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.catalogue import kind_of
 from dmn_runtime.engines.choose import choose, open_best
 from dmn_runtime.engines.examination import Wish, order_for
-from dmn_runtime.errors import UsageError
+from dmn_runtime.errors import DmnError, UsageError
 from dmn_runtime.geometry import Spacing, Triple
+from dmn_runtime.gpu.device import Device
 from dmn_runtime.gpu.inquiry import visible_gpus
 from dmn_runtime.inference import Watch, infer
 from dmn_runtime.machine import machine_facts, possible_cores
@@ -35,13 +41,17 @@ from dmn_runtime.report import Report, versions
 from dmn_runtime.setup import Options, Setup, engine_wish, lay_out, set_up
 from dmn_runtime.stream import Threads
 from dmn_runtime.volume.open import open_volume
-from dmn_runtime.workforce import Workforce, gather_workforce
+from dmn_runtime.workforce import gather_workforce
+
+_Found = TypeVar("_Found")
 
 WINDOW_S = 0.5
 QUICK_WINDOW_S = 0.1
 SILENT = Watch(say=lambda _: None, begin=lambda _: None, advance=lambda _: None)
 
 CeilingsMeter = Callable[[Load], Ceilings]
+ProductMeter = Callable[[Candidate, int, float], Ceiling]
+CopyMeter = Callable[[Device], float]
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,16 @@ class BenchOptions:
 
 @dataclass(frozen=True)
 class Tools:
-    """What time and ceilings are measured with."""
+    """What time and ceilings are measured with.
+
+    `ceilings`: NumPy's, on the processor. `product`: the engine's own, of candidate, workers and seconds.
+    `gpu_copy`: bytes per second.
+    """
 
     seconds: Seconds = perf_counter
     ceilings: CeilingsMeter = ceilings_in_child
+    product: ProductMeter = engine_ceiling
+    gpu_copy: CopyMeter = copy_on_gpu
 
 
 def run_bench(options: BenchOptions, say: Callable[[str], None], tools: Tools | None = None) -> Bench:
@@ -215,11 +231,22 @@ class _Turns:
         self.window_s = window_s
         self.say = say
         self.tools = tools
-        self.ceiling_words = algebra_words(wish.workers)
+        self.ceiling_words = ""
         self._gathered: Gathered | None = None
+        self._told: set[str] = set()
 
     def round(self) -> Round:
         """Measure everything once; the run end to end opens the engine itself and has the machine alone."""
+        alone, device = self._alone()
+        ceilings = self._ceilings(device)
+        self.extent = alone.extent
+        report = _infer(self.setup.options, _unheard)
+        assert report.first_tile_s is not None  # it had all tiles to do
+        end_to_end = EndToEnd(report.voxels, report.wall_s, report.first_tile_s, report.busy_s, report.queues)
+        return Round(alone.network_only_s, alone.gather, alone.scatter, end_to_end, ceilings)
+
+    def _alone(self) -> tuple[Alone, Device | None]:
+        """Measure network and kernels; tell the GPU that they were on. The engine is closed again."""
         candidate = self.setup.choice.candidate
         order = order_for(self.setup.package, candidate, self.wish, _unheard)
         with ExitStack() as opened:
@@ -227,19 +254,11 @@ class _Turns:
             opened.callback(runner.close)
             force = gather_workforce(self.setup, runner, Clock(), _unheard)
             opened.callback(force.engine.close)
-            alone, ceilings = self._alone(runner, force)
-        self.threads, self.extent = force.threads, alone.extent
-        report = _infer(self.setup.options, _unheard)
-        assert report.first_tile_s is not None  # it had all tiles to do
-        end_to_end = EndToEnd(report.voxels, report.wall_s, report.first_tile_s, report.busy_s, report.queues)
-        return Round(alone.network_only_s, alone.gather, alone.scatter, end_to_end, ceilings)
-
-    def _alone(self, runner: Runner, force: Workforce) -> tuple[Alone, Ceilings | None]:
-        engine = gpu_engine(force.engine)
-        if engine is not None:
-            self.ceiling_words = "not measured on a GPU"
-            return alone_on_gpu(engine, self.setup), None
-        return self._on_processor(runner), self._ceilings()
+            self.threads = force.threads
+            engine = gpu_engine(force.engine)
+            if engine is not None:
+                return alone_on_gpu(engine, self.setup), engine.runner.device
+            return self._on_processor(runner), None
 
     def _on_processor(self, runner: Runner) -> Alone:
         workers, window_s, seconds = self.wish.workers, self.window_s, self.tools.seconds
@@ -273,11 +292,46 @@ class _Turns:
                 )
         return self._gathered
 
-    def _ceilings(self) -> Ceilings | None:
+    def _ceilings(self, device: Device | None) -> Ceilings:
+        """Measure what the machine can do at most, where network and kernels ran; nothing is open."""
+        candidate, workers = self.setup.choice.candidate, self.wish.workers
+        engine = self._had("the engine's matrix product", self._product)
+        if device is not None:
+            copy = self._had("the GPU's copy", lambda: self.tools.gpu_copy(device))
+            found = Ceilings(copy, None, None)
+            words = ["no copy was measured" if copy is None else "copy by the GPU's own threads"]
+        else:
+            numpy = self._had("NumPy's ceilings", lambda: self.tools.ceilings(Load(workers, self.window_s)))
+            found = numpy or Ceilings(None, None, None)
+            words = ["no copy was measured" if numpy is None else copy_words()]
+        if kind_of(candidate.engine).on_gpu:  # whose network no product of the processor speaks of
+            found = replace(found, matmul_1_thread_macs_per_s=None, matmul_all_threads_macs_per_s=None)
+        words.append(self._product_words(engine, found))
+        self.ceiling_words = "; ".join(words)
+        return replace(found, engine_matmul_macs_per_s=None if engine is None else engine.macs_per_s)
+
+    def _product(self) -> Ceiling:
+        return self.tools.product(self.setup.choice.candidate, self.wish.workers, self.window_s)
+
+    def _product_words(self, engine: Ceiling | None, found: Ceilings) -> str:
+        """Say which products were measured; the network's share is of the first."""
+        by_numpy = found.matmul_all_threads_macs_per_s is not None
+        words = [] if engine is None else [f"the engine's product: {engine.words}"]
+        words += [algebra_words(self.wish.workers)] if by_numpy else []
+        precision = self.setup.choice.candidate.precision
+        if engine is None and by_numpy and precision != REFERENCE_PRECISION:
+            words.append(f"{precision} arithmetic is shorter and may exceed 100 % of it")
+        return "; ".join(words) or "no matrix product was measured"
+
+    def _had(self, what: str, measure: Callable[[], _Found]) -> _Found | None:
+        """Return what is measured, or None, aloud once."""
         try:
-            return self.tools.ceilings(Load(self.wish.workers, self.window_s))
-        except CeilingFault as fault:
-            self.say(f"warning: the machine's ceilings cannot be measured ({fault}), so no figure has them")
+            return measure()
+        except (CeilingFault, DmnError) as fault:
+            sentence = f"warning: {what} cannot be measured: {' '.join(str(fault).split())}"
+            if sentence not in self._told:
+                self.say(sentence)
+                self._told.add(sentence)
             return None
 
 

@@ -21,15 +21,19 @@ class Rate:
 class Ceilings:
     """What the machine can do at most; see docs/bench.md.
 
+    None is what was not measured.
+
     Attributes:
         copy_bytes_per_s: of a large copy, bytes read and bytes written.
-        matmul_1_thread_macs_per_s: multiply-adds per second of a large float32 matrix product.
+        matmul_1_thread_macs_per_s: multiply-adds per second of a large float32 matrix product by NumPy.
         matmul_all_threads_macs_per_s: the same with all threads.
+        engine_matmul_macs_per_s: of large matrix products by the engine itself, in its own arithmetic.
     """
 
-    copy_bytes_per_s: float
-    matmul_1_thread_macs_per_s: float
-    matmul_all_threads_macs_per_s: float
+    copy_bytes_per_s: float | None
+    matmul_1_thread_macs_per_s: float | None
+    matmul_all_threads_macs_per_s: float | None
+    engine_matmul_macs_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def figures_of(
         extent: of the network alone.
         multiply_adds_per_px: of the network, None where the package does not state them.
     """
-    formulas = _formulas(extent, multiply_adds_per_px)
+    by_engine = all(_engine_product(one) is not None for one in rounds)
+    formulas = _formulas(extent, multiply_adds_per_px, by_engine=by_engine)
     values = {name: [formula(one) for one in rounds] for name, formula in formulas.items()}
     return {
         name: figure_of(value for value in found if value is not None)
@@ -92,8 +97,12 @@ def figures_of(
     }
 
 
+def _engine_product(one: Round) -> float | None:
+    return None if one.ceilings is None else one.ceilings.engine_matmul_macs_per_s
+
+
 def _formulas(
-    extent: Extent, multiply_adds_per_px: float | None
+    extent: Extent, multiply_adds_per_px: float | None, *, by_engine: bool
 ) -> dict[str, Callable[[Round], float | None]]:
     voxels_a_px = extent.voxels / extent.px
 
@@ -128,10 +137,13 @@ def _formulas(
         "gather_percent_of_copy": lambda one: _percent(one.gather.bytes_per_s, copy(one)),
         "scatter_bytes_per_s": lambda one: one.scatter.bytes_per_s,
         "scatter_percent_of_copy": lambda one: _percent(one.scatter.bytes_per_s, copy(one)),
+        "engine_matmul_macs_per_s": _engine_product,
         "matmul_1_thread_macs_per_s": product_1,
         "matmul_all_threads_macs_per_s": product,
         "network_macs_per_s": macs,
-        "network_percent_of_matmul": lambda one: _percent(macs(one), product(one)),
+        "network_percent_of_engine_matmul": lambda one: _percent(macs(one), _engine_product(one)),
+        # NumPy's stands in only where the engine's own was not measured.
+        "network_percent_of_matmul": lambda one: None if by_engine else _percent(macs(one), product(one)),
     }
 
 

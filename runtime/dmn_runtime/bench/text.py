@@ -1,10 +1,9 @@
 """A bench as text for people."""
 
 from dmn_runtime.bench.load import busy_sentence
-from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts
+from dmn_runtime.bench.result import Bench, VolumeFacts
 from dmn_runtime.bench.stages import limit_of
 from dmn_runtime.bench.wording import WORDINGS, shown, table
-from dmn_runtime.contract_json import REFERENCE_PRECISION
 from dmn_runtime.machine import possible_cores
 
 
@@ -96,17 +95,10 @@ def _notes(bench: Bench) -> list[str]:
     lines = [f"limit: {limit.name}, done by the {limit.kind}{'s' if limit.threads > 1 else ''}"]
     if bench.peak_rss_bytes is not None:
         lines.append(f"peak memory of a run: {bench.peak_rss_bytes / 2**20:.0f} MiB")
-    lines.append(f"ceilings: {bench.ceilings}" + _other_arithmetic(bench.engine))
+    lines.append(f"ceilings: {bench.ceilings}")
     if bench.multiply_adds_per_px is None:
         lines.append(
             "the package does not state its multiply-adds, so its share of the matrix product is unknown"
         )
     busy = busy_sentence(bench.load_average, possible_cores())
     return lines if busy is None else [*lines, f"warning: {busy}"]
-
-
-def _other_arithmetic(engine: EngineFacts) -> str:
-    """Say that a network in shorter numbers may be above the ceiling of a processor."""
-    if engine.on_gpu or engine.precision == REFERENCE_PRECISION:
-        return ""
-    return f"; {engine.precision} arithmetic is shorter and may exceed 100 % of it"

@@ -27,12 +27,14 @@ WORDINGS = {
     "gather_percent_of_copy": Wording("gather, of the copy", "%", digits=1),
     "scatter_bytes_per_s": Wording("scatter", "GB/s", 1e-9),
     "scatter_percent_of_copy": Wording("scatter, of the copy", "%", digits=1),
-    "matmul_1_thread_macs_per_s": Wording("ceiling: matrix product, 1 thread", "Gmac/s", 1e-9, 1),
-    "matmul_all_threads_macs_per_s": Wording("ceiling: matrix product, all", "Gmac/s", 1e-9, 1),
+    "engine_matmul_macs_per_s": Wording("ceiling: matrix product by the engine", "Gmac/s", 1e-9, 1),
+    "matmul_1_thread_macs_per_s": Wording("matrix product by NumPy, float32, 1 thread", "Gmac/s", 1e-9, 1),
+    "matmul_all_threads_macs_per_s": Wording("matrix product by NumPy, float32, all", "Gmac/s", 1e-9, 1),
     "network_macs_per_s": Wording("network only", "Gmac/s", 1e-9, 1),
-    "network_percent_of_matmul": Wording("network only, of the matrix product", "%", digits=1),
+    "network_percent_of_engine_matmul": Wording("network only, of the engine's product", "%", digits=1),
+    "network_percent_of_matmul": Wording("network only, of NumPy's product", "%", digits=1),
 }
-"""Every figure of `figures_of`, in the order in which it is shown."""
+"""Every figure of `figures_of`, in the order in which it is shown; the last two are never both there."""
 
 
 def shown(name: str, value: float) -> str:

@@ -1,6 +1,6 @@
 """Launchers of the fused kernels: addresses and sizes checked, threads laid out, nothing else decided.
 
-Both return at once; the buffers belong to the stream until it has passed the launch.
+All return at once; the buffers belong to the stream until it has passed the launch.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,9 @@ ROWS_A_THREAD = 4
 """So that a block reads its table once for several thousand pixels."""
 PACK_BYTES = 16
 MOST_CLASSES = 255
+COPY_NAME = "dmn_copy"
+_COPIED_PACKS_A_THREAD = 4
+_MOST_GRID_X = 2**31 - 1
 _MOST_GRID_YZ = 65535
 _VOXELS: dict[np.dtype[Any], str] = {np.dtype(np.uint8): "u8", np.dtype(np.uint16): "u16"}
 _REALS: dict[np.dtype[Any], str] = {np.dtype(np.float16): "f16", np.dtype(np.float32): "f32"}
@@ -33,6 +36,7 @@ KERNEL_NAMES = (
         for layout in _LAYOUTS
     ),
     *(f"dmn_scatter_{r}_{layout}" for r in _REALS.values() for layout in _LAYOUTS),
+    COPY_NAME,
 )
 """As tiles.cu has them."""
 
@@ -49,6 +53,14 @@ class Bytes(Protocol):
     def nbytes(self) -> int:
         """How many."""
         ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a memory's bytes; satisfies `Bytes`."""
+
+    address: int
+    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -213,6 +225,41 @@ def launch_scatter(
     written = [_address(probability), np.uint64(0) if mask is None else _address(mask)]
     arguments = [_address(logits), _address(sheet), *_sizes(images), np.int32(grey_threshold), *written]
     stream.launch(kernel, *lay_threads(images.width, images.height, images.count, images.pack), arguments)
+
+
+def launch_copy(
+    stream: Stream,
+    kernels: Kernels,
+    source: Bytes,
+    target: Bytes,
+    nbytes: int,
+    threads: int = THREADS_A_BLOCK,
+) -> None:
+    """Enqueue a copy by threads of the GPU: what a kernel can reach at most that moves as many bytes.
+
+    Args:
+        stream: of the device that the kernels are on.
+        kernels: open.
+        source: bytes.
+        target: others.
+        nbytes: how many, from the first on.
+        threads: of a block, at most `THREADS_A_BLOCK`.
+
+    Raises:
+        ValueError: a buffer is too small or not aligned to 16 bytes, or nothing is to be copied.
+        EngineError: the driver refuses the launch.
+    """
+    if nbytes < 1:
+        raise ValueError(f"{nbytes} bytes are no copy")
+    for what, memory in (("source", source), ("target", target)):
+        _check(what, memory, nbytes, np.dtype(np.uint8))
+        if memory.address % PACK_BYTES:
+            raise ValueError(
+                f"{what} begins at {memory.address:#x}, which no pack of {PACK_BYTES} bytes does"
+            )
+    blocks = min(ceil_div(nbytes, PACK_BYTES * _COPIED_PACKS_A_THREAD * threads), _MOST_GRID_X)
+    arguments: list[Argument] = [_address(source), _address(target), np.int64(nbytes)]
+    stream.launch(kernels.by_name[COPY_NAME], (blocks, 1, 1), (threads, 1, 1), arguments)
 
 
 def lay_threads(

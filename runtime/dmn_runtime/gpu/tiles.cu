@@ -4,6 +4,7 @@
 //            1 (2) bytes read a voxel of the patch, 2 (4) written a channel and pixel; twin: gather_batch
 //   scatter  logits (float16 or float32) -> probability and mask (uint8), the core of each tile alone
 //            2 (4) bytes read a channel and pixel of the core, 1 written, 2 with the mask; twin: scatter_batch
+//   copy     bytes -> bytes: as fast as memory goes, the ceiling of the two above; twin: copy_bytes
 //
 // The twins stand in twins.py, the launchers in kernels.py, the law in docs/kernels.md. Where the tiles lie is in
 // the sheet, which is device memory: a captured graph serves every batch. All loops stride over the grid, so any
@@ -397,3 +398,15 @@ DMN_SCATTER(dmn_scatter_f16_nchw, __half, false)
 DMN_SCATTER(dmn_scatter_f16_nhwc, __half, true)
 DMN_SCATTER(dmn_scatter_f32_nchw, float, false)
 DMN_SCATTER(dmn_scatter_f32_nhwc, float, true)
+
+// ---- copy ------------------------------------------------------------------------------------------------------
+
+// Both addresses are aligned to 16 bytes; what is left behind the last pack goes byte by byte.
+extern "C" __global__ void dmn_copy(const u8* __restrict__ source, u8* __restrict__ target, long long bytes) {
+  const long long packs = bytes / 16;
+  const long long thread = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const long long threads = static_cast<long long>(gridDim.x) * blockDim.x;
+  for (long long i = thread; i < packs; i += threads)
+    store(target + i * 16, *reinterpret_cast<const Pack<u8, 16>*>(source + i * 16));
+  for (long long i = packs * 16 + thread; i < bytes; i += threads) target[i] = source[i];
+}

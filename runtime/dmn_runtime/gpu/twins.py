@@ -82,6 +82,11 @@ def scatter_batch(
             mask[target] = np.where(grey >= grey_threshold, which, 0)
 
 
+def copy_bytes(source: NDArray[np.uint8], target: NDArray[np.uint8], nbytes: int) -> None:
+    """Copy the first `nbytes`; the rest of the target stays as it is."""
+    target[:nbytes] = source[:nbytes]
+
+
 def foreground(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the probability of anything but background.
 

@@ -1,7 +1,11 @@
-"""A bench with round numbers, and packages' caches of their own."""
+"""A bench with round numbers, and the GPU's doubles."""
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -67,3 +71,28 @@ def bench() -> Callable[..., Bench]:
         return replace(known, **changes)
 
     return make
+
+
+def double(name: str) -> ModuleType:
+    """Import a double of the GPU's tests, once; tests are no package."""
+    title = f"dmn_test_{name}"
+    if title not in sys.modules:
+        path = Path(__file__).parents[1] / "gpu" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(title, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[title] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[title])
+    return sys.modules[title]
+
+
+@pytest.fixture
+def numpy_device() -> Any:
+    """Return a GPU that does nothing before it must."""
+    return double("numpy_device").NumpyDevice()
+
+
+@pytest.fixture
+def device_runner() -> Any:
+    """Return the class of a network on that GPU."""
+    return double("device_network").FakeDeviceRunner

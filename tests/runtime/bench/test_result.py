@@ -27,7 +27,14 @@ def test_the_document(bench: Benches) -> None:
     assert document["rounds"][0]["end_to_end"]["queues"] == {"segment": 1.5, "write": 0.25}
     network = next(stage for stage in document["stages"] if stage["name"] == "network")
     assert network["percent_of_threads"]["median"] == 75.0
-    units = ("_per_s", "_s", "_percent_of_copy", "_percent_of_matmul", "_percent_of_network_only")
+    units = (
+        "_per_s",
+        "_s",
+        "_percent_of_copy",
+        "_percent_of_matmul",
+        "_percent_of_engine_matmul",
+        "_percent_of_network_only",
+    )
     assert [name for name in document["figures"] if not name.endswith(units)] == []
 
 

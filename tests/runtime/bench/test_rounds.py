@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from dmn_runtime.bench.figure import Figure, figure_of
-from dmn_runtime.bench.rounds import Extent, Round, figures_of
+from dmn_runtime.bench.rounds import Ceilings, Extent, Round, figures_of
 from dmn_runtime.bench.wording import WORDINGS
 
 Rounds = Callable[..., Round]
@@ -37,8 +37,22 @@ def test_the_figures_of_one_round(bench_round: Rounds) -> None:
     }
 
 
+def test_the_share_is_of_the_engine_s_own_product(bench_round: Rounds) -> None:
+    by_engine = bench_round(ceilings=Ceilings(8e9, 5e9, 1e10, 4e9))
+    found = figures_of([by_engine], EXTENT, 1000.0)
+    assert found["engine_matmul_macs_per_s"].median == 4e9
+    assert found["network_percent_of_engine_matmul"].median == 50.0
+    assert "network_percent_of_matmul" not in found
+    mixed = figures_of([by_engine, bench_round()], EXTENT, 1000.0)
+    assert mixed["network_percent_of_matmul"].median == 20.0
+    assert not any("engine" in name for name in mixed)
+
+
 def test_every_figure_has_its_words(bench_round: Rounds) -> None:
-    assert list(figures_of([bench_round()], EXTENT, 1000.0)) == list(WORDINGS)
+    by_engine = bench_round(ceilings=Ceilings(8e9, 5e9, 1e10, 4e9))
+    assert list(figures_of([by_engine], EXTENT, 1000.0)) == list(WORDINGS)[:-1]
+    by_numpy = list(figures_of([bench_round()], EXTENT, 1000.0))
+    assert by_numpy == [name for name in WORDINGS if "engine" not in name]
 
 
 def test_a_share_is_of_the_same_round(bench_round: Rounds) -> None:
@@ -52,5 +66,8 @@ def test_what_was_not_measured_is_left_out(bench_round: Rounds) -> None:
     without = figures_of([bench_round(), bench_round(ceilings=None)], EXTENT, 1000.0)
     assert [name for name in without if "copy" in name or "matmul" in name] == []
     assert "network_macs_per_s" in without
+    assert Ceilings(None, None, None).engine_matmul_macs_per_s is None
+    nothing = figures_of([bench_round(ceilings=Ceilings(None, None, None))], EXTENT, 1000.0)
+    assert list(nothing) == list(without)
     unstated = figures_of([bench_round()], EXTENT, None)
     assert [name for name in unstated if name.startswith("network_macs") or "of_matmul" in name] == []

@@ -10,6 +10,8 @@ import pytest
 import tifffile
 
 from dmn_runtime.bench import measure
+from dmn_runtime.bench.ceilings import CeilingFault
+from dmn_runtime.bench.product import Ceiling
 from dmn_runtime.bench.rounds import Ceilings
 from dmn_runtime.bench.wording import WORDINGS
 from dmn_runtime.cli import main
@@ -32,7 +34,9 @@ def volume(tmp_path: Path) -> Path:
 @pytest.fixture
 def ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put round numbers in the place of the machine's ceilings, which take a process of their own."""
-    tools = measure.Tools(ceilings=lambda _: Ceilings(8e9, 5e9, 1e10))
+    tools = measure.Tools(
+        ceilings=lambda _: Ceilings(8e9, 5e9, 1e10), product=lambda *_: Ceiling(2e10, "products by a fake")
+    )
     monkeypatch.setattr(measure, "Tools", lambda: tools)
     monkeypatch.setattr(measure, "QUICK_WINDOW_S", 0.0)
 
@@ -64,12 +68,15 @@ def test_a_quick_bench(
     assert main([*words, "--json", str(path)]) == 0
     out = capsys.readouterr().out
     assert "volume    own.ome.tif, 3 x 60 x 90 voxels (zyx), uint8, 50 x 5 x 5 nm, resampled to 10 nm" in out
+    assert (
+        f"ceilings: copy by numpy {np.__version__}; the engine's product: products by a fake; matrix" in out
+    )
     document = json.loads(path.read_text())
     assert document["quick"] is True
     assert len(document["rounds"]) == 1
     assert document["extent"]["voxels"] == 3 * 60 * 90
     assert document["extent"]["tiles"] == document["plan"]["tiles"] > 3
-    unstated = {"network_macs_per_s", "network_percent_of_matmul"}
+    unstated = {"network_macs_per_s", "network_percent_of_engine_matmul", "network_percent_of_matmul"}
     assert set(document["figures"]) == set(WORDINGS) - unstated
     assert {stage["name"] for stage in document["stages"]} >= {"read", "resample", "network", "write"}
     assert document["engine"]["engine"] == document["engine"]["asked_engine"] == "cpu"
@@ -79,6 +86,24 @@ def test_a_quick_bench(
     assert "not measured alike" not in again
     assert "2 rounds" in again
     assert list(temporary.iterdir()) == []
+
+
+def test_numpy_s_product_stands_in_for_the_engine_s(
+    small_package: Package, volume: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> Ceiling:
+        raise CeilingFault("it is not there")
+
+    tools = measure.Tools(ceilings=lambda _: Ceilings(8e9, 5e9, 1e10), product=refuse)
+    monkeypatch.setattr(measure, "Tools", lambda: tools)
+    monkeypatch.setattr(measure, "QUICK_WINDOW_S", 0.0)
+    words = ["--quick", "--engine", "cpu", "--workers", "2", "--precision", "fp32"]
+    assert main(["bench", str(small_package()), str(volume), *words]) == 0
+    told = capsys.readouterr()
+    assert (
+        f"ceilings: copy by numpy {np.__version__}; matrix product of numpy {np.__version__} with" in told.out
+    )
+    assert "warning: the engine's matrix product cannot be measured: it is not there" in told.out + told.err
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from dmn_runtime.bench import measure
+from dmn_runtime.bench.product import Ceiling
 from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts, write_bench
 from dmn_runtime.bench.rounds import Ceilings, EndToEnd, Extent, Rate, Round
 from dmn_runtime.cli import main
@@ -122,7 +123,9 @@ def test_it_measures_by_itself(
     volume = tmp_path / "own.tif"
     voxels = np.random.default_rng(5).integers(0, 256, (2, 40, 50)).astype(np.uint8)
     tifffile.imwrite(volume, voxels, photometric="minisblack")
-    tools = measure.Tools(ceilings=lambda _: Ceilings(8e9, 5e9, 1e10))
+    tools = measure.Tools(
+        ceilings=lambda _: Ceilings(8e9, 5e9, 1e10), product=lambda *_: Ceiling(2e10, "products by a fake")
+    )
     monkeypatch.setattr(measure, "Tools", lambda: tools)
     monkeypatch.setattr(measure, "QUICK_WINDOW_S", 0.0)
     words = [

@@ -14,6 +14,7 @@ from dmn_runtime.gpu.kernels import (
     THREADS_A_BLOCK,
     Images,
     Kernels,
+    launch_copy,
     launch_gather,
     launch_scatter,
     open_kernels,
@@ -186,6 +187,38 @@ def test_images_that_cannot_be_counted_are_refused(changes: Any) -> None:
 def test_what_a_byte_does_not_hold_is_refused(channels: int, threshold: int) -> None:
     with pytest.raises(ValueError, match="a uint8 holds"):
         scatter(replace(IMAGES, channels=channels), threshold, logits=Memory(0x1000, 2**40))
+
+
+def copied(nbytes: int, source: Memory, target: Memory, **threads: int) -> Any:
+    stream: Any = Stream()
+    launch_copy(stream, KERNELS, source, target, nbytes, **threads)
+    return stream.launched[0]
+
+
+def test_copy_takes_addresses_then_bytes() -> None:
+    kernel, grid, block, arguments = copied(100_000, Memory(0x1000, 100_000), Memory(0x2000, 200_000))
+    assert (kernel, grid, block) == ("dmn_copy", (7, 1, 1), (256, 1, 1))
+    assert [int(each) for each in arguments] == [0x1000, 0x2000, 100_000]
+    assert [type(each) for each in arguments] == [np.uint64, np.uint64, np.int64]
+    assert copied(100_000, Memory(0x1000, 2**20), Memory(0x2000, 2**20), threads=64)[1:3] == (
+        (25, 1, 1),
+        (64, 1, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "source", "target", "words"),
+    [
+        (16, Memory(0x1000, 15), Memory(0x2000, 16), "source has 15 bytes, 16 are wanted"),
+        (16, Memory(0x1000, 16), Memory(0x2000, 15), "target has 15 bytes, 16 are wanted"),
+        (16, Memory(0x1008, 16), Memory(0x2000, 16), "source begins at 0x1008, which no pack of 16 bytes"),
+        (16, Memory(0x1000, 16), Memory(0x2004, 16), "target begins at 0x2004, which no pack of 16 bytes"),
+        (0, Memory(0x1000, 16), Memory(0x2000, 16), "0 bytes are no copy"),
+    ],
+)
+def test_a_copy_that_cannot_be_is_refused(nbytes: int, source: Memory, target: Memory, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        copied(nbytes, source, target)
 
 
 def test_open_kernels_holds_all_of_them_until_it_is_closed() -> None:

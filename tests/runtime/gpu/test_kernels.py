@@ -76,6 +76,11 @@ def test_scatter_is_its_twin_within_a_level(
     assert cases.scatter_fault(case, shim) is None
 
 
+@given(nbytes=st.integers(1, 100_000), seed=st.integers(0, 2**32 - 1))
+def test_copy_is_its_twin(shim: Any, nbytes: int, seed: int) -> None:
+    assert cases.copy_fault(nbytes, shim, seed) is None
+
+
 @given(
     geometry=geometries(), grid=st.tuples(*[st.integers(1, 3)] * 3), block=st.tuples(*[st.integers(1, 6)] * 3)
 )
@@ -88,6 +93,13 @@ def test_any_grid_of_any_block_is_right(shim: Any, geometry: Any, grid: Any, blo
     for channels in (1, 3):
         case = cases.scatter_case(geometry, channels, np.float16, "nchw", 100, True, 1)
         assert cases.scatter_fault(case, AnyGrid()) is None
+    across = (grid[0], 1, 1), (block[0], 1, 1)
+
+    class AnyRow:
+        def launch(self, name: str, _grid: Any, _block: Any, arguments: Any) -> None:
+            shim.launch(name, *across, arguments)
+
+    assert cases.copy_fault(geometry.width * geometry.pitch, AnyRow(), 1) is None
 
 
 def one_pixel() -> Any:
@@ -146,6 +158,8 @@ PLANTED = {
     "the threshold itself is background": ("grey.of[i] >= threshold", "grey.of[i] > threshold"),
     "the threshold itself is no class": ("grey.of[i] < threshold", "grey.of[i] <= threshold"),
     "the last of equal classes wins": ("value > best[i]", "value >= best[i]"),
+    "the end of a copy is left out": ("i = packs * 16 + thread", "i = packs * 16 + 1 + thread"),
+    "a copy moves a pack too many": ("packs = bytes / 16", "packs = bytes / 16 + 1"),
     "the background is a class": ("channel = 1; channel < channels", "channel = 0; channel < channels"),
 }
 

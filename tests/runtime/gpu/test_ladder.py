@@ -68,7 +68,7 @@ def test_every_version_is_timed_beside_the_copy(
     assert ladder.main(words) == 0
     document = json.loads(path.read_text())
     versions = [figure["kernel"] for figure in document["figures"]]
-    copy = "ladder_copy"
+    copy = "dmn_copy"
     assert versions == [copy, *(r.kernel for r in ladder.GATHERS), copy, *(r.kernel for r in ladder.SCATTERS)]
     assert document["device"] == "NumPy, 8.6"
     # The device's clock counts a millisecond a task: each launch takes two, its own and the mark's.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dmn_runtime import tiles
-from dmn_runtime.gpu.twins import foreground, gather_batch, quantise, scatter_batch
+from dmn_runtime.gpu.twins import copy_bytes, foreground, gather_batch, quantise, scatter_batch
 
 
 def sheet_of(*rows: list[int], patch: list[int], volume: list[int], output: list[int]) -> Any:
@@ -112,6 +112,12 @@ def test_the_class_of_a_voxel_is_its_largest_logit_s_first() -> None:
     scatter_batch(np.ascontiguousarray(logits.transpose(0, 2, 3, 1)), sheet, again, other, layout="nhwc")
     np.testing.assert_array_equal(again, probability)
     np.testing.assert_array_equal(other, mask)
+
+
+def test_a_copy_ends_where_it_was_told() -> None:
+    target = np.full(5, 7, np.uint8)
+    copy_bytes(np.array([1, 2, 3, 4], np.uint8), target, 3)
+    np.testing.assert_array_equal(target, [1, 2, 3, 7, 7])
 
 
 @pytest.mark.parametrize(

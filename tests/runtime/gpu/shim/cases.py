@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 
 from dmn_runtime.geometry import Triple
 from dmn_runtime.gpu.device import Argument
-from dmn_runtime.gpu.kernels import KERNEL_NAMES, Images, Kernels, launch_gather, launch_scatter
+from dmn_runtime.gpu.kernels import (
+    KERNEL_NAMES,
+    Images,
+    Kernels,
+    launch_copy,
+    launch_gather,
+    launch_scatter,
+)
 from dmn_runtime.gpu.sheet import HEADER_WORDS, TILE_WORDS, sheet_words
-from dmn_runtime.gpu.twins import gather_batch, scatter_batch
+from dmn_runtime.gpu.twins import copy_bytes, gather_batch, scatter_batch
 
 DrawInt = Callable[[int, int], int]
 """An integer between two bounds, both included: hypothesis's or a generator's."""
@@ -255,6 +262,20 @@ def scatter_fault(case: ScatterCase, shim: Any) -> str | None:
     return None
 
 
+def copy_fault(nbytes: int, shim: Any, seed: int, spare: int = 40) -> str | None:
+    """Copy between buffers that are `spare` bytes larger; say where it differs from the twin, or None."""
+    rng = np.random.default_rng(seed)
+    source = place((nbytes + spare,), np.uint8, rng.integers(0, 256, nbytes + spare).astype(np.uint8))
+    target = place((nbytes + spare,), np.uint8)
+    wanted = target.array.copy()
+    copy_bytes(source.array, wanted, nbytes)
+    stream: Any = ShimStream(shim)
+    launch_copy(stream, shim_kernels(), source, target, nbytes)
+    if not np.array_equal(target.array, wanted):
+        return "the copy is not the twin's"
+    return None if target.guards_hold() else "something was written outside the copy"
+
+
 @contextmanager
 def misalignment_is_a_fault() -> Iterator[list[str]]:
     """Collect what a launch breaks off with."""
@@ -290,6 +311,7 @@ def first_fault(shim: Any, cases: int, seed: int = 0) -> str | None:
             fault = fault or scatter_fault(
                 scatter_case(geometry, channels, real, layout, threshold, True, case), shim
             )
+            fault = fault or copy_fault(draw(1, 100), shim, case)
             told += [] if fault is None else [fault]
         if told:
             return told[0]
