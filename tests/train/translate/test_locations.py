@@ -34,6 +34,11 @@ def test_without_a_share_every_place_is_drawn_anywhere() -> None:
     assert set(draw_locations(likely(), 300, 0.0, random())[0].tolist()) == set(range(20))
 
 
+def test_half_of_one_place_is_none() -> None:
+    drawn = {int(draw_locations(likely(), 1, 0.5, random(seed))[0, 0]) for seed in range(40)}
+    assert len(drawn) > 10
+
+
 def test_the_generator_decides() -> None:
     first, again, other = (draw_locations(likely(), 20, 0.5, random(seed)) for seed in (4, 4, 5))
     assert torch.equal(first, again)

@@ -37,6 +37,9 @@ def test_it_is_the_formula() -> None:
     places = torch.randint(40, (2, 30), generator=torch.Generator().manual_seed(3))
     negatives = find_negatives(keys, places, 8, least_cells=2.0, most_cosine=0.9, least_share=0.0)
     assert 0.3 < negatives.float().mean() < 0.9
+    # Where half of the keys are unlike enough, the least share of them changes nothing.
+    same = find_negatives(keys, places, 8, least_cells=2.0, most_cosine=0.9, least_share=0.5)
+    assert torch.equal(same, negatives)
     losses = patch_nce(queries, keys, negatives, 0.07)
     for image in range(2):
         rows = (part[image].double().numpy() for part in (queries, keys, places))
@@ -71,11 +74,11 @@ def test_nearer_than_so_many_cells_is_left_out(least: float, count: int) -> None
 def test_the_least_alike_keys_count_however_alike_they_are() -> None:
     angles = torch.deg2rad(torch.tensor([0.0, 2.0, 5.0, 9.0]))
     keys = torch.stack([angles.cos(), angles.sin()], dim=-1)[None]
-    places = torch.tensor([[0, 20, 40, 60]])
+    places = torch.tensor([[0, 20, 40, 1]])  # the last key is beside the first
     rule = {"least_cells": 2.0, "most_cosine": 0.9}
     assert not find_negatives(keys, places, 8, **rule, least_share=0.0).any()
     half = find_negatives(keys, places, 8, **rule, least_share=0.5)
-    assert half[0].int().tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [1, 0, 0, 1], [1, 1, 0, 0]]
+    assert half[0].int().tolist() == [[0, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1], [0, 1, 0, 0]]
 
 
 def test_places_without_a_negative_have_no_loss() -> None:
@@ -100,8 +103,8 @@ def test_it_falls_as_queries_come_to_their_keys() -> None:
 
 
 def test_it_is_computed_in_float32_under_autocast() -> None:
-    queries, keys = unit(1, 20, 4, seed=1), unit(1, 20, 4, seed=2)
-    places = torch.arange(20)[None]
+    queries, keys = unit(1, 200, 3, seed=1), unit(1, 200, 3, seed=2)
+    places = torch.arange(200)[None]
     plain = find_negatives(keys, places, 5, least_cells=2.0, most_cosine=0.9, least_share=0.0)
     with torch.autocast("cpu", torch.bfloat16):
         negatives = find_negatives(keys, places, 5, least_cells=2.0, most_cosine=0.9, least_share=0.0)

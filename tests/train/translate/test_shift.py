@@ -59,7 +59,7 @@ def test_translations_look_like_the_target_and_hold_what_the_source_held() -> No
             contrast=ContrastSpec(stages=(0, 2, 4), locations=64, width=32),
         )
     )
-    adam = torch.optim.AdamW(translator.parameters(), lr=1e-3)
+    adam = torch.optim.AdamW(translator.parameters(), lr=1e-3, betas=(0.5, 0.999))
     network = DarkIsForeground()
     for step in range(STEPS):
         losses = translator(draw(step), network, torch.Generator().manual_seed(step)).losses

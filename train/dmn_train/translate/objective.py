@@ -159,7 +159,6 @@ class Translator(nn.Module):
         height, width = before.shape[2:]
         grid = on_grid(weight, height, width)
         places = draw_locations(grid > LIKELY, spec.locations, spec.likely_share, generator)
-        # Not in no_grad: autocast would keep the weights cast there, without a gradient, for the queries.
         keys = self.heads(gather(before.detach(), places), number).detach()
         queries = self.heads(gather(after, places), number)
         negatives = find_negatives(
