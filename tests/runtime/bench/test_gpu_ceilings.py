@@ -49,9 +49,12 @@ def test_it_is_as_large_as_a_quarter_of_what_is_free(numpy_device: Any) -> None:
         copy_on_gpu(numpy_device)
 
 
-@pytest.mark.parametrize("operation", ["stream", "device_memory", "host_memory", "launch", "mark"])
-def test_a_refusal_leaves_nothing_behind(numpy_device: Any, operation: str) -> None:
-    numpy_device.refusals[operation] = [EngineError("the driver refuses")]
+@pytest.mark.parametrize(
+    ("operation", "which"),
+    [("stream", 1), ("device_memory", 2), ("host_memory", 1), ("launch", 3), ("launch", 9), ("mark", 2)],
+)
+def test_a_refusal_leaves_nothing_behind(numpy_device: Any, operation: str, which: int) -> None:
+    numpy_device.refusals[operation] = [*[None] * (which - 1), EngineError("the driver refuses")]
     with pytest.raises(EngineError, match="the driver refuses"):
         copy_on_gpu(numpy_device)
     numpy_device.check_empty()

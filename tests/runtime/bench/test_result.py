@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from dmn_runtime.bench.result import Bench, read_bench, to_json, write_bench
+from dmn_runtime.bench.rounds import Ceilings, Round
 from dmn_runtime.errors import UsageError
 
 Benches = Callable[..., Bench]
 
 
-def test_there_and_back(bench: Benches, tmp_path: Path) -> None:
+def test_there_and_back(bench: Benches, bench_round: Callable[..., Round], tmp_path: Path) -> None:
     path = tmp_path / "b.json"
-    for one in (bench(), bench(gpus=("A GPU",), load_average=None, multiply_adds_per_px=None)):
+    on_gpu = bench(rounds=(bench_round(ceilings=Ceilings(1e11, None, None, 1e14)),))
+    for one in (bench(), on_gpu, bench(gpus=("A GPU",), load_average=None, multiply_adds_per_px=None)):
         write_bench(path, one)
         assert read_bench(path) == one
 
