@@ -26,7 +26,7 @@ def boundary_weights(truth: Tensor, weight: float, sigma_px: float, valid: Tenso
         n1hw float32 on the device of `truth`; all 1 for a crop without an outline.
     """
     outline = _outline(truth > 0.5, torch.ones_like(truth, dtype=torch.bool) if valid is None else valid > 0)
-    squared = _nearest(outline, reach_px=ceil(REACH_SIGMAS * sigma_px))
+    squared = squared_distance(outline, reach_px=ceil(REACH_SIGMAS * sigma_px))
     return 1.0 + weight * torch.exp(squared / (-2.0 * sigma_px**2))
 
 
@@ -44,7 +44,7 @@ def _outline(foreground: Tensor, valid: Tensor) -> Tensor:
     return outline
 
 
-def _nearest(marked: Tensor, reach_px: int) -> Tensor:
+def squared_distance(marked: Tensor, reach_px: int) -> Tensor:
     """Return the squared distance to the nearest marked pixel, px^2, float32 n1hw; infinite without one.
 
     First along each row, then d^2(y) = min over k of row^2(y + k) + k^2 (Felzenszwalb and Huttenlocher,
