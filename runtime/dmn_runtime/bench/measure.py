@@ -141,7 +141,6 @@ def _options(options: BenchOptions, volume: str, output: Path) -> Options:
         workers=options.workers,
         engine=options.engine,
         precision=options.precision,
-        overwrite=True,
     )
 
 
@@ -212,7 +211,9 @@ def _facts(report: Report, *, made: bool) -> VolumeFacts:
 
 
 def _infer(run: Options, say: Callable[[str], None]) -> Report:
-    report = infer(run, replace(SILENT, say=say))
+    # A new place each time: to delete a former output is no part of a run.
+    with TemporaryDirectory(dir=run.output.parent) as folder:
+        report = infer(replace(run, output=Path(folder, run.output.name)), replace(SILENT, say=say))
     assert report is not None  # only a resumed run has nothing to report
     return report
 
