@@ -20,6 +20,11 @@ def test_the_map_is_the_mean_square_of_the_channels() -> None:
     assert attention_map(feature).tolist() == [[5.0, 10.0]]
 
 
+def test_the_map_of_half_precision_is_float32() -> None:
+    feature = torch.tensor([[[[1.1]], [[0.3]]]], dtype=torch.bfloat16)
+    assert torch.equal(attention_map(feature), attention_map(feature.float()))
+
+
 def test_the_distance_is_one_minus_the_cosine_of_the_maps() -> None:
     teacher = torch.tensor([[[[3.0, 0.0]]], [[[1.0, 0.0]]]])
     student = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])

@@ -20,10 +20,10 @@ def test_the_heads_sit_at_half_and_quarter_of_the_resolution(levels: int, sizes:
 
 def test_labels_of_cells_are_means_by_weight() -> None:
     labels = torch.tensor([[[[1.0, 0.0, 1.0, 1.0], [0.5, 1.0, 0.0, 0.0]]]])
-    weights = torch.tensor([[[[1.0, 1.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]]]])
+    weights = torch.tensor([[[[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]]])
     cells, counts = pooled(labels, weights, 2)
     assert cells.tolist() == [[[[0.5, 0.0]]]]
-    assert counts.tolist() == [[[[1.0, 0.0]]]]
+    assert counts.tolist() == [[[[0.75, 0.0]]]]
 
 
 def test_the_loss_is_the_mean_of_the_outputs_cross_entropies() -> None:

@@ -53,6 +53,12 @@ def test_extremes_and_half_precision_are_numbers() -> None:
     assert student.grad.isfinite().all()
 
 
+def test_half_precision_is_brought_to_float32_before_it_is_softened() -> None:
+    teacher, student = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 1.234, dtype=torch.bfloat16)
+    expected = soft_divergence(teacher, student.float(), torch.ones(1, 1, 1, 1), 3.0)
+    assert torch.equal(soft_divergence(teacher, student, torch.ones(1, 1, 1, 1), 3.0), expected)
+
+
 def test_logits_of_probabilities() -> None:
     got = logits_of(torch.tensor([0.5, 0.9, 0.0, 1.0]))
     torch.testing.assert_close(got[:2], torch.tensor([0.0, 2.1972246]))

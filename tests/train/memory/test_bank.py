@@ -45,7 +45,7 @@ def test_vectors_go_to_slots_of_their_own_class_alone() -> None:
 
 
 def test_slots_without_a_vector_stay() -> None:
-    made = bank([[[1.0, 0.0], [0.0, 1.0]]])
+    made = bank([[[1.0, 0.0], [0.0, 1.0]]], first_momentum=0.0, last_momentum=0.0)
     made.update(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
     assert made.vectors[0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert made.idle.tolist() == [[0, 1]]

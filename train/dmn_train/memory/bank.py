@@ -78,12 +78,10 @@ class Bank(nn.Module):
         """
         count, slots, width = self.vectors.shape
         rows = rows.detach().float()
-        likeness = self._likeness(rows, classes)
-        here = likeness.argmax(dim=1)
+        here = self._likeness(rows, classes).argmax(dim=1)
         rank = torch.where(classes >= 0, classes * slots + here, -1)
-        rank = rank.masked_fill(likeness.amax(dim=1) == -torch.inf, -1)  # of a class with empty slots alone
         total, hits = sums_of(rows, rank, count * slots)
-        hit = (hits > 0).view(count, slots)
+        hit = (hits > 0).view(count, slots) & self.filled
         mean = (total / hits.clamp(min=1.0)[:, None]).view(count, slots, width)
         m = self.momentum
         moved = functional.normalize(m * self.vectors + (1.0 - m) * mean, dim=2)

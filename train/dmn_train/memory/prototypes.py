@@ -29,7 +29,7 @@ def cosines(rows: Tensor, prototypes: Prototypes) -> Tensor:
 
     That with an empty slot is -inf. There is no gradient.
     """
-    return masked_cosines(rows.detach(), prototypes)
+    return masked_cosines(rows, prototypes)
 
 
 def masked_cosines(rows: Tensor, prototypes: Prototypes) -> Tensor:

@@ -24,7 +24,6 @@ class Retrieved(NamedTuple):
     logit: Tensor
 
 
-@torch.no_grad()
 def retrieve(vectors: Tensor, prototypes: Prototypes, spec: RetrievalSpec) -> Retrieved:
     """Ask the memory about a map of unit vectors, ndhw."""
     n, _, height, width = vectors.shape
