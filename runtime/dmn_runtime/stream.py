@@ -13,6 +13,7 @@ so that what the ledger says is true.
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -153,27 +154,35 @@ def run_stream(
     try:
         for thread in running:
             thread.start()
-        _join(running)
-    except KeyboardInterrupt as interrupt:
-        stream.fail(interrupt)
-        _join_whatever_comes(running)
-    if stream.failure is not None:
-        raise stream.failure
+        _wait(stream, running)
+    except BaseException as error:
+        _end_whatever_comes(stream, running, error)
+    if stream.failures:
+        raise stream.failures[0]
 
 
-def _join(running: Sequence[threading.Thread]) -> None:
+def _wait(stream: "_Stream", running: Sequence[threading.Thread]) -> None:
+    """Wait until all threads that were started have ended.
+
+    By their own word: a `Thread.join` that Ctrl-C interrupts takes a living thread for ended (CPython 3.11).
+    """
+    while stream.is_running(running):
+        with suppress(queue.Empty):
+            stream.ends.get(timeout=_POLL_S)
     for thread in running:
-        while thread.is_alive():
-            thread.join(_POLL_S)
+        if thread.ident is not None:
+            thread.join()
 
 
-def _join_whatever_comes(running: Sequence[threading.Thread]) -> None:
-    """Wait for all threads, whose last writes must be whole; an impatient second Ctrl-C changes nothing."""
-    while any(thread.is_alive() for thread in running):
-        try:
-            _join(running)
-        except KeyboardInterrupt:
-            continue
+def _end_whatever_comes(stream: "_Stream", running: Sequence[threading.Thread], error: BaseException) -> None:
+    """Stop all threads and wait for them, whose last writes must be whole.
+
+    An impatient second Ctrl-C, whenever it comes, changes nothing.
+    """
+    while not stream.failures or stream.is_running(running):
+        with suppress(KeyboardInterrupt):
+            stream.fail(error)
+            _wait(stream, running)
 
 
 class _Stream:
@@ -194,9 +203,12 @@ class _Stream:
         self.steps = steps
         self.threads = threads
         self.queues = queues
-        self.failure: BaseException | None = None
+        self.failures: list[BaseException] = []
+        self.ended: list[threading.Thread] = []
+        self.ends: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.stopped = threading.Event()
         self._lock = threading.Lock()
+        self._feeding = threading.Lock()  # of its own: the next index may be long in coming
         self._slots = threading.Semaphore(threads.slots)
         self._portions: queue.SimpleQueue[tuple[Job, tuple[Tile, ...]] | None] = queue.SimpleQueue()
         self._whole: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -212,10 +224,9 @@ class _Stream:
         )
 
     def fail(self, error: BaseException) -> None:
-        """Keep the first error and stop everything."""
-        with self._lock:
-            self.failure = self.failure or error
+        """Stop everything and keep the error, of which the first counts; waits for no step."""
         self.stopped.set()
+        self.failures.append(error)
 
     def guarded(self, loop: Callable[[], None]) -> None:
         """Run one thread's body; whatever it raises stops the stream."""
@@ -223,6 +234,13 @@ class _Stream:
             loop()
         except BaseException as error:
             self.fail(error)
+        finally:
+            self.ended.append(threading.current_thread())
+            self.ends.put(None)  # wakes who waits; an interrupt may lose it, but not the thread above
+
+    def is_running(self, threads: Sequence[threading.Thread]) -> bool:
+        """Tell whether any thread was started and has not ended."""
+        return any(thread.ident is not None and thread not in self.ended for thread in threads)
 
     def read_loop(self) -> None:
         """Take slots, read blocks, hand out their tiles."""
@@ -270,7 +288,7 @@ class _Stream:
         while not self._slots.acquire(timeout=_POLL_S):
             if self.stopped.is_set():
                 return None
-        with self._lock:
+        with self._feeding:
             index = None if self.stopped.is_set() else next(self.indices, None)
         return None if index is None else self.plan.block_at(index)
 

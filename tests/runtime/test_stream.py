@@ -2,6 +2,8 @@
 
 import threading
 import time
+from _thread import interrupt_main
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from dmn_runtime.clock import Occupancy
 from dmn_runtime.geometry import whole
 from dmn_runtime.plan import Block, Footprint, Plan, make_plan
 from dmn_runtime.source import read_working
-from dmn_runtime.stream import ByBlock, ByTile, Steps, Threads, Work, run_stream, threads_for
+from dmn_runtime.stream import ByBlock, ByTile, Steps, Threads, Work, _Stream, run_stream, threads_for
 
 
 class Doubling:
@@ -134,23 +136,83 @@ def test_the_first_error_stops_everything_and_comes_out(step: str) -> None:
     assert len(bench.written) < len(bench.plan)
 
 
-def test_an_interrupt_lets_a_write_finish(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench()
-    writing, finished = threading.Event(), []
+def test_an_interrupt_lets_a_write_finish() -> None:
+    bench, before = Bench(), threading.active_count()
+    finished: list[int] = []
 
     def slow_write(block: Block, probability: np.ndarray) -> None:
-        writing.set()
+        interrupt_main()
         time.sleep(0.3)
         finished.append(block.index)
 
-    joined = threading.Thread.join
-
-    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
-        if timeout is not None and writing.is_set() and not finished:
-            raise KeyboardInterrupt
-        joined(thread, timeout)
-
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench.run(Threads(1, 2, 1, 2), write=slow_write)
     assert len(finished) == 1
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_waits_for_the_next_index_only_once_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, before, told = Bench(), threading.active_count(), threading.Event()
+    in_time: list[bool] = []
+    fail = _Stream.fail
+
+    def telling(stream: _Stream, error: BaseException) -> None:
+        fail(stream, error)
+        told.set()
+
+    def indices() -> Iterator[int]:
+        yield 0
+        interrupt_main()
+        in_time.append(told.wait(5))  # as live mode decodes a slice here
+        interrupt_main()  # of somebody who does not like to wait
+        time.sleep(0.3)
+        in_time.append(True)
+        yield 1
+
+    monkeypatch.setattr(_Stream, "fail", telling)
+    steps = Steps(bench.read, bench.write, bench.done)
+    work = ByTile(Doubling(bench.footprint), bench.plan)
+    with pytest.raises(KeyboardInterrupt):
+        run_stream(bench.plan, indices(), work, steps, Threads(2, 1, 1, 4), Occupancy())
+    assert in_time == [True, True]
+    assert threading.active_count() == before
+
+
+def test_a_second_interrupt_while_the_first_is_told_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, before, told = Bench(), threading.active_count(), threading.Event()
+    finished: list[int] = []
+    fail, second = _Stream.fail, [KeyboardInterrupt]
+
+    def slow_write(block: Block, probability: np.ndarray) -> None:
+        interrupt_main()
+        told.wait(5)
+        time.sleep(0.1)
+        finished.append(block.index)
+
+    def interrupted(stream: _Stream, error: BaseException) -> None:
+        if second:
+            raise second.pop()
+        fail(stream, error)
+        told.set()
+
+    monkeypatch.setattr(_Stream, "fail", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(Threads(1, 1, 1, 2), write=slow_write)
+    assert len(finished) == 1
+    assert threading.active_count() == before
+
+
+def test_a_thread_that_cannot_be_started_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, before, started = Bench(), threading.active_count(), []
+    start = threading.Thread.start
+
+    def starts_twice(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", starts_twice)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        bench.run(Threads(1, 1, 1, 2))
+    assert threading.active_count() == before
