@@ -15,7 +15,7 @@ from dmn_train.loop import train
 from dmn_train.recipe import load_recipe
 from dmn_train.run import load_run
 
-ADAPTED = ("dann", "ynet", "mean_teacher")
+ADAPTED = ("dann", "ynet", "mean_teacher", "dismemnet")
 
 
 @pytest.fixture

@@ -36,6 +36,10 @@ VOXEL_NM = [10, 10, 10]
 MARGIN = 0.2
 # From random weights the first labels are noise: they come in slowly.
 SLOWLY = {"ramp": 1.0, "teacher": {"decay": 0.9}, "views": {"block_px": 8}}
+SMALL_PARTS = {
+    "translation": {"base": 4, "blocks": 1, "stages": [0, 2, 4], "discriminator_base": 4, "locations": 64},
+    "memory": {"width": 16, "slots": 2},
+}
 ADAPTS: dict[str, dict[str, Any]] = {
     "matching": {"name": "source_only", "histogram_matching": 1.0},
     "adabn": {"name": "adabn"},
@@ -44,6 +48,7 @@ ADAPTS: dict[str, dict[str, Any]] = {
     "dann": {"name": "dann", "dann": {"weight": 0.1}},
     "ynet": {"name": "ynet", "ynet": {"source_weight": 1.0, "target_weight": 1.0}},
     "mean_teacher": {"name": "mean_teacher", "mean_teacher": SLOWLY},
+    "dismemnet": {"name": "dismemnet", "dismemnet": {**SLOWLY, **SMALL_PARTS}},
 }
 
 
@@ -138,7 +143,7 @@ def learned(folder: Path, method: dict[str, Any], **loop: int) -> tuple[Learner,
     for step in range(placed.recipe.loop.steps):
         take_step(given, learner, draw_batch(given.material, placed.recipe, step), step)
     drawn = zip(*(draw_batch(given.material, placed.recipe, step) for step in UNSEEN), strict=True)
-    image, truth, valid, target, _ = drawn
+    image, truth, valid, target, *_ = drawn
     return learner, Batch(torch.cat(image), torch.cat(truth), torch.cat(valid), torch.cat(target))
 
 

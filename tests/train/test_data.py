@@ -224,7 +224,7 @@ DRAWN = {
 
 
 @pytest.mark.usefixtures("target")
-@pytest.mark.parametrize("method", ["source_only", "adabn", "dann", "mean_teacher"])
+@pytest.mark.parametrize("method", ["source_only", "adabn", "dann", "mean_teacher", "dismemnet"])
 @pytest.mark.parametrize("at", DRAWN)
 def test_what_is_drawn_is_what_has_always_been_drawn(
     placed: Placed, method: str, at: tuple[int, int]
@@ -271,6 +271,50 @@ def test_views_depend_on_seed_step_and_device_alone(placed: Placed) -> None:
     assert torch.equal(shown(0), shown(0))
     assert not torch.equal(shown(0), shown(1))
     assert not torch.equal(shown(0), shown(0, rank=1))
+
+
+DISMEMNET = (*TARGET, "method.name=dismemnet", "method.histogram_matching=0.5")
+
+
+@pytest.mark.usefixtures("target")
+def test_plain_crops_are_the_sources_with_no_intensity_changed(placed: Placed) -> None:
+    gated = placed(*DISMEMNET)
+    still = placed(*TARGET, "method.name=dann", "augment.strength=0.0")
+    batch, expected = (draw_batch(load_material(recipe), recipe.recipe, 3) for recipe in (gated, still))
+    assert batch.plain is not None
+    assert torch.equal(batch.plain, expected.image)
+    assert not torch.equal(batch.plain, batch.image)
+
+
+@pytest.mark.usefixtures("target")
+def test_plain_crops_can_have_the_histogram_of_each_target(placed: Placed) -> None:
+    recipe = placed(*DISMEMNET, "method.dismemnet.translation.kind=histogram", "loop.batch=8")
+    material = load_material(recipe)
+    (stack,) = material.train
+    marks = (np.full_like(stack.table, -1.5), np.full_like(stack.table, 1.5))
+    marked = replace(material, train=(replace(stack, matched=marks),))
+    plain = draw_batch(marked, recipe.recipe, 0).plain
+    assert plain is not None
+    darkest, brightest = plain.amin(dim=(1, 2, 3)), plain.amax(dim=(1, 2, 3))
+    torch.testing.assert_close(darkest, brightest)
+    assert {round(value, 3) for value in darkest.tolist()} == {-1.5, 1.5}
+
+
+@pytest.mark.usefixtures("target")
+@pytest.mark.parametrize("kind", ["none", "histogram", "gated"])
+def test_no_other_crop_depends_on_the_plain_ones(placed: Placed, kind: str) -> None:
+    recipe = placed(*DISMEMNET, f"method.dismemnet.translation.kind={kind}")
+    other = placed(*TARGET, "method.name=mean_teacher", "method.histogram_matching=0.5")
+    batch, expected = (draw_batch(load_material(one), one.recipe, 1) for one in (recipe, other))
+    assert (batch.plain is None) == (kind == "none")
+    assert expected.plain is None
+    assert torch.equal(batch.image, expected.image)
+    assert batch.target is not None
+    assert expected.target is not None
+    assert torch.equal(batch.target, expected.target)
+    assert batch.views is not None
+    assert expected.views is not None
+    assert all(torch.equal(one, two) for one, two in zip(batch.views, expected.views, strict=True))
 
 
 def test_crops_lie_on_labelled_slices(placed: Placed) -> None:

@@ -70,7 +70,7 @@ def test_a_recipe_has_no_key_for_a_targets_labels(placed: Placed, key: str) -> N
 
 def test_neither_stack_nor_batch_has_a_place_for_them(placed: Placed, target: object) -> None:
     assert [field.name for field in fields(TargetStack)] == ["name", "grey", "table"]
-    assert Batch._fields == ("image", "truth", "valid", "target", "views")
+    assert Batch._fields == ("image", "truth", "valid", "target", "views", "plain")
     assert TargetViews._fields == ("plain", "shown", "pasted")
     recipe = placed(*TARGET, "method.name=adabn")
     batch = draw_batch(load_material(recipe), recipe.recipe, 0)

@@ -84,8 +84,8 @@ def test_a_named_network_takes_context_slices() -> None:
         (
             "method.name",
             "magic",
-            "r: method.name is \"magic\", wanted 'source_only', 'adabn', 'mmd', 'coral', 'dann', 'ynet' "
-            "or 'mean_teacher'",
+            "r: method.name is \"magic\", wanted 'source_only', 'adabn', 'mmd', 'coral', 'dann', 'ynet', "
+            "'mean_teacher' or 'dismemnet'",
         ),
         (
             "method.histogram_matching",
@@ -172,7 +172,7 @@ def adapting(**sections: Any) -> dict[str, Any]:
     return {**copy.deepcopy(GOOD), **copy.deepcopy(ADAPTS), **sections}
 
 
-@pytest.mark.parametrize("name", ["adabn", "mmd", "coral", "dann", "ynet", "mean_teacher"])
+@pytest.mark.parametrize("name", ["adabn", "mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet"])
 def test_a_method_that_adapts_wants_a_target(name: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(changed("method.name", name), "r")
@@ -228,6 +228,20 @@ def test_one_target_or_several() -> None:
             {"method": {"name": "mean_teacher", "mean_teacher": {"teacher": {"decai": 0.9}}}},
             "r: unknown key method.mean_teacher.teacher.decai; did you mean "
             "method.mean_teacher.teacher.decay?",
+        ),
+        (
+            {
+                "method": {
+                    "name": "dismemnet",
+                    "dismemnet": {"stages": {"translation": 0.5, "bank": 0.5}},
+                }
+            },
+            "r: method.dismemnet.stages: translation and bank take the whole run: let their sum be below 1",
+        ),
+        (
+            {"method": {"name": "dismemnet", "dismemnet": {"translation": {"until": 0.2}}}},
+            "r: method.dismemnet: translation.until lies before the end of stages.translation: let the "
+            "generator learn at least to the end of its stage",
         ),
         (
             {"data": {**GOOD["data"], "target": {"image": "t.tif", "mask": "m.tif"}}},

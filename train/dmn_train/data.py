@@ -20,6 +20,7 @@ from dmn_train.views import TargetViews, draw_views
 ANCHOR_REACH = 0.25  # how far, in crops, an anchored crop's centre lies from its foreground voxel at most
 TARGET_STREAM = 1  # the target's crops have random numbers of their own
 VIEWS_STREAM = 2  # and so has what their masked view hides: no crop changes with it
+PLAIN_STREAM = 3  # and which target's histogram the source's plain crops are matched to
 OVERHANG = 0.125  # how far, in crops, an anchored crop may reach over the volume's edge (reflected there)
 
 
@@ -35,6 +36,8 @@ class Batch(NamedTuple):
         target: nchw float32, normalised crops of the target; None for a method that wants none. Those of
             self-training are its strong view.
         views: the target's other views; None for a method that wants none.
+        plain: nchw float32, the crops of `image` with no intensity changed, but maybe matched to a target's
+            histogram; None for a method that wants none.
     """
 
     image: Tensor
@@ -42,6 +45,7 @@ class Batch(NamedTuple):
     valid: Tensor
     target: Tensor | None
     views: TargetViews | None = None
+    plain: Tensor | None = None
 
 
 def draw_batch(material: Material, recipe: Recipe, step: int, rank: int = 0) -> Batch:
@@ -51,15 +55,17 @@ def draw_batch(material: Material, recipe: Recipe, step: int, rank: int = 0) -> 
     views of them: methods are compared on the same crops.
     """
     seeds = [recipe.loop.seed, step, rank] if rank else [recipe.loop.seed, step]
-    image, truth, valid = _draw_source(material, recipe, np.random.default_rng(seeds))
+    beside = np.random.default_rng([recipe.loop.seed, step, rank, PLAIN_STREAM])
+    image, truth, valid, plain = _draw_source(material, recipe, np.random.default_rng(seeds), beside)
     if recipe.method.name == "source_only":
         return Batch(image, truth, valid, None)
     rng = np.random.default_rng([recipe.loop.seed, step, rank, TARGET_STREAM])
-    target, plain = _draw_target(material.target, recipe, rng)
+    target, of_target = _draw_target(material.target, recipe, rng)
     if recipe.method.views is None:
         return Batch(image, truth, valid, target)
     rng = np.random.default_rng([recipe.loop.seed, step, rank, VIEWS_STREAM])
-    return Batch(image, truth, valid, target, draw_views(rng, recipe.method.views, plain, truth))
+    views = draw_views(rng, recipe.method.views, of_target, truth)
+    return Batch(image, truth, valid, target, views, plain)
 
 
 def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -89,10 +95,13 @@ def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator
     return change_intensity(image, rng, generator, strength, recipe.normalisation.clip), image
 
 
-def _draw_source(material: Material, recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw image, truth and valid; `loop.foreground_share` of the crops lie around a foreground voxel.
+def _draw_source(
+    material: Material, recipe: Recipe, rng: Generator, beside: Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Draw image, truth, valid and plain; `loop.foreground_share` of the crops lie around a foreground voxel.
 
-    The last crops are those of the made-up volumes, `loop.extra_share` of all.
+    The last crops are those of the made-up volumes, `loop.extra_share` of all. What is random in plain alone
+    comes from `beside`.
     """
     loop, augment = recipe.loop, recipe.augment
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -105,12 +114,16 @@ def _draw_source(material: Material, recipe: Recipe, rng: Generator) -> tuple[Te
         for stacks, count in groups
         for index in range(count)
     ]
-    windows, labels = [], []
+    windows, labels, others = [], [], []
     for stacks, anchored in wanted:
         stack, centre = _draw_centre(stacks, rng, loop.crop_px, anchored=anchored)
         window = cut_window(stack.grey, centre, context, edge, edge)
         windows.append(_draw_table(stack, rng, recipe.method.histogram_matching)[window])
         labels.append(cut_window(stack.mask, centre, 0, edge, edge))
+        if recipe.method.plain_source == "own":
+            others.append(stack.table[window])
+        elif recipe.method.plain_source == "matched":
+            others.append(stack.matched[int(beside.integers(len(stack.matched)))][window])
     warp = draw_warp(rng, augment, loop.batch, loop.crop_px, edge)
     image = warp.image(torch.from_numpy(np.stack(windows)))
     mask = warp.labels(torch.from_numpy(np.stack(labels).astype(np.float32)))
@@ -119,6 +132,7 @@ def _draw_source(material: Material, recipe: Recipe, rng: Generator) -> tuple[Te
         change_intensity(image, rng, generator, augment.strength, clip),
         (mask == FOREGROUND).float(),
         (mask != UNLABELLED).float(),
+        warp.image(torch.from_numpy(np.stack(others))) if others else None,
     )
 
 

@@ -2,10 +2,12 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from dmn_train.average import update_average
 from dmn_train.data import Batch
@@ -15,6 +17,7 @@ from dmn_train.methods.base import Objective
 from dmn_train.methods.table import make_method
 from dmn_train.networks.unet import UNet
 from dmn_train.schedule import learning_rate
+from dmn_train.sections import OptimiserSection
 from dmn_train.views import TargetViews
 
 
@@ -50,8 +53,8 @@ def make_learner(given: Given) -> Learner:
     method.begin(network)
     objective = Objective(network, method)
     section = recipe.optimiser
-    learned = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    adam = torch.optim.AdamW(learned, lr=section.lr, weight_decay=section.weight_decay)
+    groups = _groups(objective, section)
+    adam = torch.optim.AdamW(groups, lr=section.lr, weight_decay=section.weight_decay)
     module, stepper = given.fabric.setup(objective, adam)
     return Learner(objective, average, adam, module, stepper)
 
@@ -63,7 +66,7 @@ def take_step(given: Given, learner: Learner, batch: Batch, done: int) -> dict[s
     learner.objective.train()
     losses: dict[str, Tensor] = learner.module(_on_device(batch, fabric.device), done / recipe.loop.steps)
     fabric.backward(losses["loss"])
-    fabric.clip_gradients(learner.module, learner.stepper, max_norm=recipe.optimiser.clip_norm)
+    _clip(learner, fabric, recipe.optimiser.clip_norm)
     learner.stepper.step()
     learner.stepper.zero_grad()
     network, decay = learner.objective.network, recipe.optimiser.ema_decay
@@ -72,20 +75,51 @@ def take_step(given: Given, learner: Learner, batch: Batch, done: int) -> dict[s
     return {**losses, "lr": torch.tensor(rate)}
 
 
-def _set_rate(learner: Learner, given: Given, done: int) -> float:
-    section = given.recipe.optimiser
-    rate = learning_rate(
-        done,
-        peak=section.lr,
-        steps=given.recipe.loop.steps,
-        warmup_steps=section.warmup_steps,
-        schedule=section.schedule,
-        drop=section.drop,
-        drop_every_steps=section.drop_every_steps,
-    )
+def _groups(objective: Objective, section: OptimiserSection) -> list[dict[str, Any]]:
+    """Return AdamW's groups: network and what learns as it does, then the parts with a rate of their own.
+
+    What `peak` holds is scaled by the schedule.
+    """
+    rates = objective.method.rates()
+    groups: list[dict[str, Any]] = [
+        {
+            "params": _learned(rate.part),
+            "peak": rate.lr,
+            "betas": rate.betas,
+            "weight_decay": rate.weight_decay,
+        }
+        for rate in rates
+    ]
+    apart = {parameter for group in groups for parameter in group["params"]}
+    common = [parameter for parameter in _learned(objective) if parameter not in apart]
+    return [{"params": common, "peak": section.lr}, *groups]
+
+
+def _learned(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _clip(learner: Learner, fabric: Fabric, max_norm: float) -> None:
+    """Bound the gradient's norm of each group by itself: a generator's is not to shrink the network's."""
+    fabric.strategy.precision.unscale_gradients(learner.optimiser)
     for group in learner.optimiser.param_groups:
-        group["lr"] = rate
-    return rate
+        nn.utils.clip_grad_norm_(group["params"], max_norm, error_if_nonfinite=True)
+
+
+def _set_rate(learner: Learner, given: Given, done: int) -> float:
+    """Give every group its rate after `done` steps; return that of the network."""
+    section = given.recipe.optimiser
+    for group in learner.optimiser.param_groups:
+        group["lr"] = learning_rate(
+            done,
+            peak=group["peak"],
+            steps=given.recipe.loop.steps,
+            warmup_steps=section.warmup_steps,
+            schedule=section.schedule,
+            drop=section.drop,
+            drop_every_steps=section.drop_every_steps,
+        )
+    return float(learner.optimiser.param_groups[0]["lr"])
 
 
 def _on_device(batch: Batch, device: torch.device) -> Batch:
@@ -95,9 +129,12 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
         target = target.to(device, memory_format=torch.channels_last)
     views = batch.views
     if views is not None:
-        plain = views.plain.to(device, memory_format=torch.channels_last)
-        views = TargetViews(plain, views.shown.to(device), views.pasted.to(device))
-    return Batch(image, batch.truth.to(device), batch.valid.to(device), target, views)
+        of_target = views.plain.to(device, memory_format=torch.channels_last)
+        views = TargetViews(of_target, views.shown.to(device), views.pasted.to(device))
+    plain = batch.plain
+    if plain is not None:
+        plain = plain.to(device, memory_format=torch.channels_last)
+    return Batch(image, batch.truth.to(device), batch.valid.to(device), target, views, plain)
 
 
 def kept_network(given: Given, learner: Learner) -> DomainNetwork:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 
 from dmn_runtime.errors import RecipeError
+from dmn_train.methods.dismemnet_parts.specs import check_dismemnet
 from dmn_train.sections import (
     OPTIONS,
     AugmentSection,
@@ -82,6 +83,8 @@ class Recipe(Section):
             raise ValueError(
                 f"loop.crop_px is {crop_px}, wanted a multiple of {spec.stride_px} for {spec.levels} levels"
             )
+        if self.method.dismemnet is not None:
+            check_dismemnet(self.method.dismemnet, spec, crop_px, self.loop.devices)
         for key, wanted in self._target_users().items():
             if wanted and not self.data.target:
                 raise ValueError(f"{key} needs data.target: name the volume, or change that key")

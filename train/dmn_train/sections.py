@@ -5,7 +5,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dmn_runtime.contract import Normalisation
+from dmn_train.memory.options import RefineRule
 from dmn_train.networks.sizes import SIZES, NetworkSpec
+from dmn_train.translate.options import Reading
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -340,8 +342,148 @@ class MeanTeacherSection(Section):
         return self
 
 
-MethodName = Literal["source_only", "adabn", "mmd", "coral", "dann", "ynet", "mean_teacher"]
-OPTIONS = ("mmd", "coral", "dann", "ynet", "mean_teacher")
+class StagesSection(Section):
+    """When the parts of dismemnet come in, as shares of the run.
+
+    Attributes:
+        translation: at the start, for the generator to learn; its images serve nothing yet. Without gated
+            translation there is no such stage.
+        bank: then, for the memory to fill from labelled crops. Without a memory there is no such stage.
+        student_waits: leave the network as it is while the generator learns, and ramp up from there.
+    """
+
+    translation: Share = 0.25
+    bank: Share = 0.05
+    student_waits: bool = False
+
+    @model_validator(mode="after")
+    def _something_left(self) -> Self:
+        if self.translation + self.bank >= 1.0:
+            raise ValueError("translation and bank take the whole run: let their sum be below 1")
+        return self
+
+
+class TranslationSection(Section):
+    """The source's crops in the target's style (docs/translation.md).
+
+    Attributes:
+        kind: none; histogram: grey values matched to the target's histogram; gated: the gated contrastive
+            translation, which all other keys but `weight` are of.
+        weight: of the segmentation loss on translated crops.
+        gate: what the gate is.
+        base, blocks: of the generator.
+        discriminator_base, halvings: of the discriminator; with 2 halvings it judges patches of 34 px.
+        stages: of the generator whose features are compared.
+        locations: compared in each image and stage.
+        adversarial, nce, structure: weights of the generator's losses.
+        identity: whether target crops pass the generator too.
+        lr: peak of the translator's learning rate.
+        every: after its stage the generator learns in each so many steps;
+        until: and from this share of the run in none.
+        decay: of the generator's moving average, which draws the images.
+    """
+
+    kind: Literal["none", "histogram", "gated"] = "gated"
+    weight: Weight = 1.0
+    gate: Reading = "rule"
+    base: Count = 16
+    blocks: Count = 4
+    discriminator_base: Count = 16
+    halvings: Annotated[int, Field(ge=1, le=4)] = 2
+    stages: Annotated[tuple[Index, ...], Field(min_length=1)] = (0, 2, 3, 4, 6)
+    locations: Annotated[int, Field(ge=2, le=4096)] = 256
+    adversarial: Weight = 1.0
+    nce: Weight = 1.0
+    structure: Weight = 1.0
+    identity: bool = False
+    lr: Positive = 1e-3
+    every: Count = 4
+    until: Share = 0.75
+    decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
+
+
+class MemorySection(Section):
+    """Prototypes of structures, and what they do to made-up labels (docs/memory.md).
+
+    Attributes:
+        kind: none; batch: those of each step's labelled crops; persistent: a bank that moves by momentum.
+        classes: 4: interior, boundary band, near and far background; 2: foreground and background.
+        band_px, near_px: how far from the outline the second and the third reach.
+        slots: prototypes of a class.
+        width: length of a vector.
+        first_momentum, last_momentum, rise_updates: the bank's momentum rises from one to the other over so
+            many updates.
+        contrast: weight of the loss that draws vectors to their prototypes.
+        refine: what the memory does to labels: none; multiply: shift the probability; disagreement_ignore:
+            leave out pixels that it puts into the other class; multiply_and_ignore: both.
+        counts: which pixels count and how much: labels: as `labels` has it; certainty: 1 - H(p) / log 2 of
+            those with a probability of their class of at least `least`.
+        first_power, last_power: of the memory in the product, at the start and at the end of the run.
+        least: see `counts`.
+    """
+
+    kind: Literal["none", "batch", "persistent"] = "persistent"
+    classes: Literal[2, 4] = 4
+    band_px: Annotated[int, Field(ge=1, le=64)] = 3
+    near_px: Annotated[int, Field(ge=1, le=64)] = 8
+    slots: Annotated[int, Field(ge=1, le=16)] = 8
+    width: Annotated[int, Field(ge=2, le=1024)] = 64
+    first_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    last_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    rise_updates: Count = 1000
+    contrast: Weight = 0.1
+    refine: RefineRule = "multiply_and_ignore"
+    counts: Literal["labels", "certainty"] = "labels"
+    first_power: Weight = 0.5
+    last_power: Weight = 1.0
+    least: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.8
+
+
+class DistillationSection(Section):
+    """What the network matches of the teacher beside labels (docs/memory.md).
+
+    Attributes:
+        weight: of the sum of the three; at 0 nothing is computed.
+        output: weight of the softened outputs' divergence,
+        temperature: and what softens them.
+        attention: weight of the attention maps.
+        side: weight of the side outputs.
+    """
+
+    weight: Weight = 0.5
+    output: Weight = 1.0
+    temperature: Positive = 2.0
+    attention: Weight = 1.0
+    side: Weight = 1.0
+
+
+class DismemnetSection(MeanTeacherSection):
+    """The joint objective: self-training, with translated crops, a memory and distillation beside it.
+
+    Attributes:
+        stages: when the parts come in.
+        translation: the source in the target's style.
+        memory: prototypes that refine labels.
+        distillation: what is matched beside labels.
+    """
+
+    stages: StagesSection = StagesSection()
+    translation: TranslationSection = TranslationSection()
+    memory: MemorySection = MemorySection()
+    distillation: DistillationSection = DistillationSection()
+
+    @model_validator(mode="after")
+    def _generator_is_ready(self) -> Self:
+        if self.translation.kind == "gated" and self.translation.until < self.stages.translation:
+            raise ValueError(
+                "translation.until lies before the end of stages.translation: let the generator learn at "
+                "least to the end of its stage"
+            )
+        return self
+
+
+MethodName = Literal["source_only", "adabn", "mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet"]
+OPTIONS = ("mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet")
 """Methods that have a table of their own, `[method.NAME]`."""
 
 
@@ -364,11 +506,26 @@ class MethodSection(Section):
     dann: DannSection | None = None
     ynet: YnetSection | None = None
     mean_teacher: MeanTeacherSection | None = None
+    dismemnet: DismemnetSection | None = None
 
     @property
     def views(self) -> ViewsSection | None:
         """What the masked view is like, for a method that wants the target's views; None for others."""
-        return None if self.mean_teacher is None else self.mean_teacher.views
+        teaches = self.mean_teacher or self.dismemnet
+        return None if teaches is None else teaches.views
+
+    @property
+    def plain_source(self) -> Literal["none", "own", "matched"]:
+        """Which grey values the source's crops are wanted with once more, with nothing else changed."""
+        if self.dismemnet is None:
+            return "none"
+        match self.dismemnet.translation.kind:
+            case "none":
+                return "none"
+            case "histogram":
+                return "matched"
+            case "gated":
+                return "own"
 
     @model_validator(mode="after")
     def _no_others(self) -> Self:

@@ -8,6 +8,7 @@ from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
+from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
@@ -24,6 +25,7 @@ KINDS = {
     "dann": Dann,
     "ynet": Ynet,
     "mean_teacher": MeanTeacher,
+    "dismemnet": Dismemnet,
 }
 
 

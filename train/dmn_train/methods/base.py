@@ -1,12 +1,30 @@
 """What every training method offers to the loop."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.views import TargetViews
+
+
+@dataclass(frozen=True)
+class OwnRate:
+    """A part of a method that learns at a rate of its own.
+
+    Attributes:
+        part: its weights; no other such part holds them.
+        lr: peak of its learning rate, which rises and falls as the network's does.
+        betas: of AdamW,
+        weight_decay: likewise.
+    """
+
+    part: nn.Module
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
 
 
 class Method(nn.Module, ABC):
@@ -37,6 +55,10 @@ class Method(nn.Module, ABC):
 
         Most methods want nothing.
         """
+
+    def rates(self) -> tuple[OwnRate, ...]:
+        """Return the parts that learn at a rate of their own; asked after `begin`. Most methods have none."""
+        return ()
 
     def alarms(self, source_foreground_share: float) -> tuple[str, ...]:
         """Return sentences on what has gone wrong in the steps so far. Most methods know of nothing.
@@ -71,3 +93,9 @@ def views_of(batch: Batch) -> TargetViews:
     """Return the target's views of a batch that must have them."""
     assert batch.views is not None, "target views are drawn for every method whose options have views"
     return batch.views
+
+
+def plain_of(batch: Batch) -> Tensor:
+    """Return the source's crops, nchw, with no change of intensity, of a batch that must have them."""
+    assert batch.plain is not None, "plain crops are drawn for every method whose options translate them"
+    return batch.plain

@@ -27,6 +27,7 @@ from dmn_train.losses import segmentation_loss
 from dmn_train.methods.base import Method, target_of, views_of
 from dmn_train.methods.dann import Dann
 from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.networks.unet import Features
 from dmn_train.pseudo_labels import PseudoLabels, make_pseudo_labels, pseudo_label_loss, ramp
 from dmn_train.sections import DannSection, LossSection, MeanTeacherSection
 from dmn_train.teacher import Teacher
@@ -64,19 +65,12 @@ class MeanTeacher(Method):
 
         These are strong and masked (before weight and ramp), target_fg_share and confident_share.
         """
-        section, strong = self._section, target_of(batch)
-        source, target = network.both_features(batch.image, strong)
+        section = self._section
+        source, target = network.both_features(batch.image, target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         made = make_pseudo_labels(self.teacher.predict(views_of(batch).plain), section.labels)
         self.watch.note(made.foreground_share, made.confident_share)
-        on_strong = made.trust * pseudo_label_loss(
-            target.logits.float(), made.labels, made.weights, section.labels
-        )
-        taught = {"strong": on_strong}
-        total = section.strong_weight * on_strong
-        if section.masked_weight > 0.0:
-            taught["masked"] = self._on_masked_view(network, batch, made)
-            total = total + section.masked_weight * taught["masked"]
+        total, taught = view_losses(network, batch, target, made, section)
         loss = terms["segmentation"] + ramp(progress, section.ramp) * total
         told = {"target_fg_share": made.foreground_share, "confident_share": made.confident_share}
         if self.dann is not None:
@@ -84,12 +78,38 @@ class MeanTeacher(Method):
             loss, told = loss + domain, {**told, **judged}
         return {"loss": loss, **terms, **taught, **told}
 
-    def _on_masked_view(self, network: DomainNetwork, batch: Batch, made: PseudoLabels) -> Tensor:
-        """Return the loss on the masked view; hidden pixels count, what they hold is to be inferred."""
-        views = views_of(batch)
-        with network.statistics_kept():
-            features = network.target_features(masked_view(target_of(batch), batch.image, views))
-        of_source = views.pasted
-        labels = of_source * batch.truth + (1.0 - of_source) * made.labels
-        weights = of_source * batch.valid + (1.0 - of_source) * made.weights
-        return made.trust * pseudo_label_loss(features.logits.float(), labels, weights, self._section.labels)
+
+def view_losses(
+    network: DomainNetwork, batch: Batch, target: Features, made: PseudoLabels, section: MeanTeacherSection
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the weighted sum of the losses on both views, and each of them, "strong" and "masked".
+
+    Args:
+        network: the student.
+        batch: with views.
+        target: the student's features of the strong view.
+        made: labels of the same crops.
+        section: the weights; a masked view of weight 0 is not computed.
+    """
+    on_strong = made.trust * pseudo_label_loss(
+        target.logits.float(), made.labels, made.weights, section.labels
+    )
+    taught = {"strong": on_strong}
+    total = section.strong_weight * on_strong
+    if section.masked_weight > 0.0:
+        taught["masked"] = _on_masked_view(network, batch, made, section)
+        total = total + section.masked_weight * taught["masked"]
+    return total, taught
+
+
+def _on_masked_view(
+    network: DomainNetwork, batch: Batch, made: PseudoLabels, section: MeanTeacherSection
+) -> Tensor:
+    """Return the loss on the masked view; hidden pixels count, what they hold is to be inferred."""
+    views = views_of(batch)
+    with network.statistics_kept():
+        features = network.target_features(masked_view(target_of(batch), batch.image, views))
+    of_source = views.pasted
+    labels = of_source * batch.truth + (1.0 - of_source) * made.labels
+    weights = of_source * batch.valid + (1.0 - of_source) * made.weights
+    return made.trust * pseudo_label_loss(features.logits.float(), labels, weights, section.labels)

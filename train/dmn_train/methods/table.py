@@ -6,6 +6,8 @@ from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
+from dmn_train.methods.dismemnet import Dismemnet
+from dmn_train.methods.dismemnet_parts.facts import RunFacts
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
@@ -33,8 +35,15 @@ def make_method(recipe: Recipe) -> Method:
             return Ynet(_given(section.ynet), loss, spec)
         case "mean_teacher":
             return MeanTeacher(_given(section.mean_teacher), loss, spec)
+        case "dismemnet":
+            return Dismemnet(_given(section.dismemnet), loss, spec, _facts(recipe))
 
 
 def _given(options: Options | None) -> Options:
     assert options is not None, "the recipe fills in the options of the named method"
     return options
+
+
+def _facts(recipe: Recipe) -> RunFacts:
+    loop = recipe.loop
+    return RunFacts(loop.seed, loop.steps, recipe.normalisation.clip, trained_start=recipe.init is not None)

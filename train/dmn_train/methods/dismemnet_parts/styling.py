@@ -1,0 +1,96 @@
+"""The source in the target's style: a translator that learns, and the images that are learned from."""
+
+import copy
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from dmn_train.average import update_average
+from dmn_train.domains import DomainNetwork
+from dmn_train.methods.base import OwnRate
+from dmn_train.methods.dismemnet_parts.facts import RunFacts
+from dmn_train.methods.dismemnet_parts.means import Means
+from dmn_train.methods.dismemnet_parts.specs import translation_spec
+from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.sections import TranslationSection
+from dmn_train.translate.alarms import agreement, gate_alarm, invention_alarm, negatives_alarm
+from dmn_train.translate.objective import Pair, Translator
+
+BETAS = (0.5, 0.999)  # the momentum that adversarial training is used to: docs/translation.md
+MEMORY_STEPS = 50
+JUDGE_EVERY = 20
+MEMORY_JUDGEMENTS = 5
+
+
+@final
+class Styling(nn.Module):
+    """A translator, the moving average of its generator, and a judge of what that draws.
+
+    The network learns on images of the average: the generator's own swing from step to step. They are
+    cut off where normalised intensities are.
+    """
+
+    judge: DomainNetwork
+
+    def __init__(self, section: TranslationSection, spec: NetworkSpec, facts: RunFacts) -> None:
+        super().__init__()
+        self._section = section
+        self._facts = facts
+        self.translator = Translator(translation_spec(section, spec))
+        self.painter = copy.deepcopy(self.translator.generator).requires_grad_(False)
+        self.watched = Means(("gate", "negatives"), MEMORY_STEPS)
+        self.judged = Means(("agreement",), MEMORY_JUDGEMENTS)
+
+    def begin(self, network: DomainNetwork) -> None:
+        """Keep the first weights as the judge, if they have learned what foreground is."""
+        if self._facts.trained_start:
+            self.judge = copy.deepcopy(network).requires_grad_(False)
+
+    def rates(self) -> tuple[OwnRate, ...]:
+        """Return the translator's own rate; adversarial training is used to no weight decay."""
+        return (OwnRate(self.translator, self._section.lr, BETAS, weight_decay=0.0),)
+
+    def learn(self, pair: Pair, network: DomainNetwork, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the losses of a step of the translation; "translation" is what is descended along."""
+        losses: dict[str, Tensor] = self.translator(pair, network, generator).losses
+        for name in ("gate", "negatives"):
+            self.watched.note(name, losses[name])
+        return losses
+
+    @torch.no_grad()
+    def paint(self, plain: Tensor) -> Tensor:
+        """Return source crops, nchw, in the target's style: float32 without a gradient."""
+        image: Tensor = self.painter(plain).image
+        return image.clamp(-self._facts.clip, self._facts.clip)
+
+    @torch.no_grad()
+    def compare(self, plain: Tensor, progress: float) -> dict[str, Tensor]:
+        """Return "objects_kept", the Dice of what the judge finds in crops before and after, now and then.
+
+        Each is normalised by itself: the judge is to see other objects, not another style. Without a judge,
+        and in other steps, there is nothing.
+        """
+        if not self._facts.trained_start or self._facts.step(progress) % JUDGE_EVERY:
+            return {}
+        judge = self.judge.train()
+        with judge.statistics_kept():
+            before = judge.source_features(plain).logits
+            after = judge.target_features(self.paint(plain)).logits
+        kept = before.new_tensor(agreement(before, after), dtype=torch.float32)
+        self.judged.note("agreement", kept)
+        return {"objects_kept": kept}
+
+    def follow(self, done: int) -> None:
+        """Let the average follow the generator, which has learned in step number `done`."""
+        update_average(self.painter, self.translator.generator, decay=self._section.decay, step=done)
+
+    def alarms(self) -> tuple[str, ...]:
+        """Return sentences on a translation that has gone wrong."""
+        told = (
+            (gate_alarm, self.watched.of("gate")),
+            (negatives_alarm, self.watched.of("negatives")),
+            (invention_alarm, self.judged.of("agreement")),
+        )
+        found = [alarm(value) for alarm, value in told if value is not None]
+        return tuple(sentence for sentence in found if sentence is not None)
