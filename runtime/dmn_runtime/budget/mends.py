@@ -46,7 +46,6 @@ class Situation:
         workers: engine threads.
         cores: that there are.
         gpus: that the driver names.
-        quick: whether the measurement was short.
     """
 
     limit: str
@@ -59,7 +58,6 @@ class Situation:
     workers: int
     cores: int
     gpus: tuple[str, ...]
-    quick: bool
 
 
 def situation_of(bench: Bench, held: Sequence[str]) -> Situation:
@@ -75,35 +73,25 @@ def situation_of(bench: Bench, held: Sequence[str]) -> Situation:
         workers=bench.workers,
         cores=bench.machine.logical_cores,
         gpus=bench.gpus,
-        quick=bench.quick,
     )
 
 
 def mends(situation: Situation, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """Return what would mend the lags, the cheapest first; nothing where there is none."""
-    lagging = [one for one in verdicts if not one.keeps_up]
+    lagging = [one for one in verdicts if one.keeps_up is False]
     if not lagging:
         return ()
-    first = [_measure_longer()] if situation.quick else []
     if situation.limit in _MENDS_AROUND_THE_NETWORK:
-        return (*first, _MENDS_AROUND_THE_NETWORK[situation.limit], _not_by_network(situation))
+        return (_MENDS_AROUND_THE_NETWORK[situation.limit], _not_by_network(situation))
     if situation.on_gpu:
-        return (*first, *_asked(situation), _smaller(), "a faster GPU")
+        return (*_asked(situation), _smaller(), "a faster GPU")
     return (
-        *first,
         *_idle_cores(situation),
         *_asked(situation),
         *_openvino(situation),
         _smaller(),
         _cores(situation, lagging),
         _gpu(situation),
-    )
-
-
-def _measure_longer() -> str:
-    return (
-        "measure longer, since the beginning and the end of a run weigh more here than in an acquisition: "
-        "dmn bench PACKAGE --json bench.json, then dmn budget PACKAGE --from bench.json"
     )
 
 

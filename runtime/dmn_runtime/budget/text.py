@@ -9,28 +9,31 @@ from dmn_runtime.bench.result import Bench
 from dmn_runtime.bench.stages import limit_of
 from dmn_runtime.bench.text import volume_words
 from dmn_runtime.bench.wording import table
+from dmn_runtime.budget.measured import run_s
 from dmn_runtime.budget.mends import LIMIT_WORDS
 from dmn_runtime.budget.rates import MEGA
-from dmn_runtime.budget.verdict import RUN_H, Verdict
+from dmn_runtime.budget.verdict import RUN_H, Speed, Verdict
 from dmn_runtime.machine import possible_cores
 
 FORMAT = "dmn-budget"
 FORMAT_VERSION = 1
+WORD_OF = {True: "keeps up", False: "lags", None: "cannot be said"}
 
 
-def budget_text(bench: Bench, verdicts: Sequence[Verdict], advice: Sequence[str]) -> list[str]:
+def budget_text(bench: Bench, speed: Speed, verdicts: Sequence[Verdict], advice: Sequence[str]) -> list[str]:
     """Return the lines of a budget: what was measured, the verdicts, what limits, what would mend it."""
-    speed = bench.figures["end_to_end_voxels_per_s"]
-    spread = "" if len(bench.rounds) == 1 else f" ({speed.min / MEGA:.2f} to {speed.max / MEGA:.2f})"
+    found = speed.measured
+    spread = "" if len(bench.rounds) == 1 else f" ({found.min / MEGA:.2f} to {found.max / MEGA:.2f})"
     limit = limit_of(bench.stages)
     lines = [
         f"{bench.package.name}, {bench.engine.description}, {bench.workers} workers",
         f"on {volume_words(bench.volume)}",
-        f"end to end {speed.median / MEGA:.2f} Mvoxel/s of the volume's own voxels{spread}",
+        f"end to end {found.median / MEGA:.2f} Mvoxel/s of the volume's own voxels{spread}",
         *_caution(bench),
         "",
         *table(_rows(verdicts), left=1),
         "",
+        *_unsaid(bench, speed, verdicts),
         f"limit: {LIMIT_WORDS[limit.name]} "
         f"({limit.percent_of_threads.median:.0f} % of the time of its threads)",
     ]
@@ -51,23 +54,36 @@ def _caution(bench: Bench) -> list[str]:
     ]
 
 
+def _unsaid(bench: Bench, speed: Speed, verdicts: Sequence[Verdict]) -> list[str]:
+    """Say why something cannot be said, and what would tell it."""
+    if speed.at_most is None or all(one.keeps_up is not None for one in verdicts):
+        return []
+    return [
+        f"a run took {run_s(bench):.1f} s, in which its beginning and end weigh more than in an acquisition: "
+        f"the speed lies between what was measured and that of the network alone, {speed.at_most / MEGA:.2f} "
+        "Mvoxel/s; dmn budget PACKAGE VOLUME, with a larger VOLUME, tells more"
+    ]
+
+
 def _rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     header = ("acquisition", "Mvoxel/s", "this machine", "behind after 24 h", "verdict")
     return [header, *(_row(one) for one in verdicts)]
 
 
 def _row(one: Verdict) -> tuple[str, ...]:
-    word = "keeps up" if one.keeps_up else "lags"
+    word = WORD_OF[one.keeps_up]
     return (
         one.acquisition.name,
         f"{one.acquisition.voxels_per_s / MEGA:.2f}",
         f"{one.ratio:.3g} x",
-        "-" if one.keeps_up else f"{one.behind_h:.1f} h",
-        word if one.sure else f"{word}, barely",
+        f"{one.behind_h:.1f} h" if one.behind_h else "-",
+        word if one.sure or one.keeps_up is None else f"{word}, barely",
     )
 
 
-def budget_json(bench: Bench, verdicts: Sequence[Verdict], advice: Sequence[str]) -> dict[str, Any]:
+def budget_json(
+    bench: Bench, speed: Speed, verdicts: Sequence[Verdict], advice: Sequence[str]
+) -> dict[str, Any]:
     """Return a budget as plain JSON values."""
     limit = limit_of(bench.stages)
     return {
@@ -82,7 +98,9 @@ def budget_json(bench: Bench, verdicts: Sequence[Verdict], advice: Sequence[str]
         "measured": bench.measured,
         "quick": bench.quick,
         "load_average": bench.load_average,
-        "end_to_end_voxels_per_s": asdict(bench.figures["end_to_end_voxels_per_s"]),
+        "run_s": run_s(bench),
+        "end_to_end_voxels_per_s": asdict(speed.measured),
+        "at_most_voxels_per_s": speed.at_most,
         "limit": {"stage": limit.name, "percent_of_threads": limit.percent_of_threads.median},
         "run_h": RUN_H,
         "verdicts": [asdict(one) for one in verdicts],

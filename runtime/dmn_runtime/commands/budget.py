@@ -44,6 +44,10 @@ def command(
     engine: Annotated[str, typer.Option(help="Engine: auto (the fastest here), or one.")] = "auto",
     precision: Annotated[str, typer.Option(help="Precision: auto (the fastest), or one.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Tiles computed side by side [one a core].")] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(help="A run that takes so long is judged; the phantom grows until then."),
+    ] = 10.0,
     from_path: Annotated[
         Path | None,
         typer.Option(
@@ -58,9 +62,10 @@ def command(
     """Say whether this machine keeps up with an acquisition, which stage limits it, and what would mend that.
 
     Without --rate or --dwell-ns: with the published rates of five kinds of microscope. Measures PACKAGE for
-    some seconds (dmn bench --quick), unless --from is given.
+    a minute or so, unless --from is given.
     """
-    from dmn_runtime.bench.measure import BenchOptions, run_bench
+    from dmn_runtime.bench.measure import BenchOptions
+    from dmn_runtime.budget.measured import measured, refuse_seconds, speed_of
     from dmn_runtime.budget.mends import mends, situation_of
     from dmn_runtime.budget.rates import Scan, acquisitions
     from dmn_runtime.budget.text import budget_json, budget_text
@@ -70,12 +75,13 @@ def command(
 
     scan = Scan(dwell_ns, beams, overhead, tile_px, overhead_s_per_tile)
     wanted = acquisitions(rate, scan)
+    refuse_seconds(seconds)
     opened = open_package(resolve_package(package))
     if from_path is None:
         spacing = None if voxel_nm is None else parse_spacing("--voxel-nm", voxel_nm)
         options = BenchOptions(package, volume, spacing, engine, precision, workers, quick=True)
         with terminating():
-            bench = run_bench(options, _say)
+            bench = measured(options, seconds, _say)
     else:
         if (volume, voxel_nm, engine, precision, workers) != (None, None, "auto", "auto", None):
             raise UsageError(
@@ -83,13 +89,13 @@ def command(
                 "--precision and --workers, or measure anew without --from"
             )
         bench = _earlier(from_path, opened)
-    speed = bench.figures["end_to_end_voxels_per_s"]
+    speed = speed_of(bench, seconds)
     verdicts = [verdict(one, speed) for one in wanted]
     advice = mends(situation_of(bench, sorted(opened.contract.precisions)), verdicts)
     typer.echo(
-        json.dumps(budget_json(bench, verdicts, advice), allow_nan=False)
+        json.dumps(budget_json(bench, speed, verdicts, advice), allow_nan=False)
         if as_json
-        else "\n".join(budget_text(bench, verdicts, advice))
+        else "\n".join(budget_text(bench, speed, verdicts, advice))
     )
 
 

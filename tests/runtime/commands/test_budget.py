@@ -32,8 +32,8 @@ def package(small_package: Package) -> Path:
 @pytest.fixture
 def bench(package: Path) -> Bench:
     """Return a bench of the package on this machine: 4 Mvoxel/s end to end, the network being the limit."""
-    busy_s = {"read": 0.5, "gather": 0.1, "network": 3.5, "scatter": 0.1, "assemble": 0.1, "write": 0.5}
-    whole = EndToEnd(8_000_000, 2.0, 0.1, busy_s, {"segment": 1.0, "write": 0.1})
+    busy_s = {"read": 5.0, "gather": 1.0, "network": 35.0, "scatter": 1.0, "assemble": 1.0, "write": 5.0}
+    whole = EndToEnd(80_000_000, 20.0, 0.1, busy_s, {"segment": 1.0, "write": 0.1})
     return Bench(
         measured="2026-11-20T10:00:00+00:00",
         quick=False,
@@ -46,14 +46,14 @@ def bench(package: Path) -> Bench:
         engine=EngineFacts(
             "cpu", "fp32", False, "fp32 by onnxruntime 1.31.1", "the only one", "auto", "auto"
         ),
-        volume=VolumeFacts("own.tif", "TIFF", (8, 1000, 1000), "uint8", None, None, "f"),
+        volume=VolumeFacts("own.tif", "TIFF", (80, 1000, 1000), "uint8", None, None, "f"),
         plan=PlanFacts((8, 1024, 1024), (1, 1024, 1024), 6, 2, 1, 8),
         workers=2,
         threads=threads_for(2),
-        extent=Extent(8_000_000, 8_200_000, 8),
+        extent=Extent(80_000_000, 82_000_000, 80),
         ceilings="numpy 2.4.6",
         peak_rss_bytes=None,
-        rounds=(Round(1.8, Rate(1e9, 5e9), Rate(1e9, 5e9), whole, None),),
+        rounds=(Round(18.0, Rate(1e9, 5e9), Rate(1e9, 5e9), whole, None),),
     )
 
 
@@ -73,7 +73,7 @@ def test_the_verdicts_of_an_earlier_bench(
     lines = out.splitlines()
     assert lines[:3] == [
         "small, fp32 by onnxruntime 1.31.1, 2 workers",
-        "on own.tif, 8 x 1000 x 1000 voxels (zyx), uint8",
+        "on own.tif, 80 x 1000 x 1000 voxels (zyx), uint8",
         "end to end 4.00 Mvoxel/s of the volume's own voxels",
     ]
     rows = [re.split(r"\s{2,}", line.strip()) for line in lines[4:10]]
@@ -100,6 +100,31 @@ def test_a_rate_that_it_keeps_up_with(
     [one] = document["verdicts"]
     assert (one["keeps_up"], one["ratio"], one["behind_h"], one["sure"]) == (True, 1.0, 0.0, True)
     assert document["limit"]["stage"] == "network"
+
+
+def test_a_short_run_says_what_its_bounds_say(
+    package: Path, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """4.00 Mvoxel/s were measured, 4.44 by the network alone."""
+    write_bench(tmp_path / "b.json", bench)
+    asked = ["budget", str(package), "--from", str(tmp_path / "b.json"), "--seconds", "30"]
+    for rate, row in [
+        ("3", "1.33 x -          keeps up"),
+        ("5", "0.8 x -          cannot be said"),
+        ("6", "0.667 x -          lags"),
+    ]:
+        assert main([*asked, "--rate", rate]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert " ".join(lines[5].split()[4:]) == " ".join(row.split())
+        told = [line for line in lines if line.startswith("a run took 20.0 s, in which its beginning")]
+        assert bool(told) == ("cannot" in row)
+        assert all("that of the network alone, 4.44 Mvoxel/s" in line for line in told)
+        assert ("what would mend the lag:" in lines) == ("lags" in row)
+    assert main([*asked, "--rate", "5", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    [one] = document["verdicts"]
+    assert (one["keeps_up"], one["behind_h"], one["sure"]) == (None, None, False)
+    assert (document["run_s"], document["at_most_voxels_per_s"]) == (20.0, pytest.approx(80e6 / 18))
 
 
 def test_a_bench_of_another_machine_a_busy_one_or_another_package(
@@ -154,6 +179,7 @@ def test_it_measures_by_itself(
     ("words", "said"),
     [
         (["--rate", "-1"], "--rate -1 is no speed"),
+        (["--seconds", "0"], "--seconds 0 is no length of a run"),
         (["--beams", "2"], "--beams: the dwell time of the scan is missing"),
         (["--from", "absent.json"], "absent.json cannot be read"),
         (["own.tif", "--from", "absent.json"], "--from takes what was measured as it is"),
