@@ -48,10 +48,12 @@ class Ready:
         segment: takes the volume, uint8 zyx.
         computed_px: pixels that the network computes for one slice, if that is known; may be called after a
             slice has been segmented.
+        batch: slices that the network is given at once.
     """
 
     segment: Callable[[NDArray[np.uint8]], Segmented]
     computed_px: Callable[[], int | None] = lambda: None
+    batch: int = 1
 
 
 Maker = Callable[[dict[str, Any]], Ready]
@@ -84,14 +86,32 @@ def restrict(cores: int) -> None:
 
 
 def tried(make: Maker, settings: dict[str, Any], few: NDArray[np.uint8]) -> dict[str, Any]:
-    """Time settings on a few slices, after one slice to warm up; what cannot be done says why."""
+    """Time settings on a few slices, after a warm-up; what cannot be done says why."""
     try:
         ready = make(settings)
-        ready.segment(few[:1])
+        computed_px = warm_up(ready, few)
         seconds = min(stopped(ready, few) for _ in range(TRIES))
     except Exception as error:  # a size that the library refuses for this slice is no choice here
         return {"settings": settings, "failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-    return {"settings": settings, "seconds": seconds, "computed_px": ready.computed_px()}
+    return {"settings": settings, "seconds": seconds, "computed_px": computed_px}
+
+
+def warm_up(ready: Ready, volume: NDArray[np.uint8]) -> int | None:
+    """Segment batches of every size that will come; return the pixels computed for a slice.
+
+    A compiler makes code for each shape that it meets, which is no part of a measurement.
+    """
+    sizes = batch_sizes(len(volume), ready.batch)
+    ready.segment(volume[: sizes[0]])
+    computed_px = ready.computed_px()  # which takes a hook out of the network, so that the first comes again
+    for count in sizes:
+        ready.segment(volume[:count])
+    return computed_px
+
+
+def batch_sizes(slices: int, batch: int) -> tuple[int, ...]:
+    """Return how many slices come at once: full batches and what is left, each size once."""
+    return tuple(dict.fromkeys(min(batch, slices - z) for z in range(0, slices, batch)))
 
 
 def stopped(ready: Ready, few: NDArray[np.uint8]) -> float:
@@ -102,11 +122,10 @@ def stopped(ready: Ready, few: NDArray[np.uint8]) -> float:
 
 
 def measured(ready: Ready, volume: NDArray[np.uint8], probability: Path) -> dict[str, Any]:
-    """Warm up on one slice, segment the volume, save its probability, and say what it took."""
+    """Warm up, segment the volume, save its probability, and say what it took."""
     begin_s = perf_counter()
-    ready.segment(volume[:1])
+    computed_px = warm_up(ready, volume)
     warm_s = perf_counter() - begin_s
-    computed_px = ready.computed_px()
     begin_s = perf_counter()
     made = ready.segment(volume)
     seconds = perf_counter() - begin_s if made.seconds is None else made.seconds

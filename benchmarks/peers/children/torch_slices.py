@@ -25,6 +25,7 @@ def make(job: Job, settings: dict[str, Any]) -> Ready:
     counter, forward = Counter(network), forward_of(network, settings, job["device"])
     table, stride = table_of(job), 1 << job["spec"]["levels"]
     border, batch = settings.get("border_px", 0), settings.get("batch", 1)
+    done: list[int] = []
 
     def segment(volume: NDArray[np.uint8]) -> Segmented:
         _, height, width = volume.shape
@@ -35,9 +36,10 @@ def make(job: Job, settings: dict[str, Any]) -> Ready:
             for z in range(0, len(volume), batch):
                 tile = to_input(np.pad(volume[z : z + batch], more, "reflect"), table, job["device"])
                 probability[z : z + batch] = torch.sigmoid(forward(tile))[inner].cpu().numpy()
+        done.append(len(volume))
         return Segmented(probability)
 
-    return Ready(segment, counter.read)
+    return Ready(segment, lambda: counter.read() // sum(done), batch)
 
 
 if __name__ == "__main__":
