@@ -77,6 +77,16 @@ def test_speed_does_not_pay_for_a_worse_segmentation() -> None:
     assert met(1.0, 9.0, 9.0, 9.0, iou=iou) == [True, False, True]
 
 
+@pytest.mark.parametrize("equality", [[], [{**COURSE, "max_dp": 2e-4, "settled": False, "max_grey": 1}]])
+def test_nothing_is_met_where_the_networks_are_not_known_to_be_equal(equality: list[dict[str, Any]]) -> None:
+    store = example()
+    store.equality = equality
+    assert {one.met for one in verdicts(store, COURSE)} == {None}
+    rows = [line for line in page(store, "").splitlines() if line.startswith("| vnc | s16 | dmn-")]
+    assert len(rows) == 6
+    assert all(row.endswith("| **not settled** (ONNX against PyTorch, below) |") for row in rows)
+
+
 def test_without_labels_or_without_the_peer_it_cannot_be_said() -> None:
     assert met(1.0, 9.0, 9.0, 9.0, iou={}) == [None, None, None]
     store = made_up({"dmn-auto": [1.0]}, {"dmn-auto": 0.7})

@@ -138,3 +138,12 @@ def test_a_damaged_contest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "out.json").write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match="is damaged"):
         load(tmp_path / "out.json")
+
+
+def test_networks_that_differ_are_told(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "equality", lambda *_: {"max_dp": 0.5, "settled": False, "max_grey": 128})
+    one, said = contest(course, empty(tmp_path), contestant("well", {}))
+    one.run(1)
+    assert said[0] == "v s: not settled, so nothing will be judged: ONNX and PyTorch differ by 5.0e-01"

@@ -224,6 +224,8 @@ def _verdict_row(course: Record, one: Verdict) -> str:
     ious = " | ".join("not known" if iou is None else f"{iou:.4f}" for iou in (one.iou_dmn, one.iou_peer))
     measured = "not measured" if one.ratio is None else _times(one.ratio)
     said = {True: "met", False: "**not met**", None: "cannot be said"}[one.met]
+    if not one.settled:
+        said = "**not settled** (ONNX against PyTorch, below)"
     return (
         f"| {course['volume']} | {course['student']} | {one.dmn} | {one.peer} | {one.wanted:g} x "
         f"| {measured} | {ious} | {said} |"

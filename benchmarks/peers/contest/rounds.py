@@ -93,7 +93,13 @@ class Contest:
             ) from failure
         if self.store.find("equality", **course.key) is None:
             untiled = np.load(course.folder / "untiled.npy")
-            self.store.add("equality", {**course.key, **equality(course, untiled)})
+            found = equality(course, untiled)
+            self.store.add("equality", {**course.key, **found})
+            if not found["settled"]:
+                self.say(
+                    f"{course.volume} {course.student}: not settled, so nothing will be judged: ONNX and "
+                    f"PyTorch differ by {found['max_dp']:.1e}"
+                )
 
     def _measure(self, course: Course, contestant: Contestant, turn: int) -> None:
         key = {**course.key, "contestant": contestant.name}

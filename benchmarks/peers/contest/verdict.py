@@ -33,6 +33,7 @@ class Verdict:
         wanted: ratio.
         ratio: measured, round by round; None where one of them was not measured.
         iou_dmn, iou_peer: None without labels.
+        settled: whether the package's network gives what PyTorch gives, so that both ran the same student.
         met: None where it cannot be said.
     """
 
@@ -42,6 +43,7 @@ class Verdict:
     ratio: Spread | None
     iou_dmn: float | None
     iou_peer: float | None
+    settled: bool
     met: bool | None
 
 
@@ -84,7 +86,9 @@ def verdicts(store: Store, course: Record) -> tuple[Verdict, ...]:
 def _verdict(store: Store, course: Record, dmn: str, peer: str, wanted: float) -> Verdict:
     found = ratio(store, course, dmn, peer)
     mine, theirs = iou_of(store, course, dmn), iou_of(store, course, peer)
+    equal = store.find("equality", **course)
+    settled = equal is not None and bool(equal["settled"])
     met = None
-    if found is not None and mine is not None and theirs is not None:
+    if settled and found is not None and mine is not None and theirs is not None:
         met = found.median >= wanted and mine >= theirs - EQUAL_IOU
-    return Verdict(dmn, peer, wanted, found, mine, theirs, met)
+    return Verdict(dmn, peer, wanted, found, mine, theirs, settled, met)
