@@ -325,7 +325,7 @@ def _provenance(run: Run) -> dict[str, Any]:
     }
 
 
-_PATH_KEYS = {"image", "mask", "valid", "path", "run"}
+_PATH_KEYS = {"image", "mask", "valid", "path", "run", "teacher"}
 _ROOTED = re.compile(r"/|\\\\|[A-Za-z]:[\\/]")
 
 

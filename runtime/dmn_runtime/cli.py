@@ -33,7 +33,9 @@ COMMANDS: dict[str, Command] = {
     "train": Command("dmn_train.commands.train", "train a network from a recipe"),
     "study": Command("dmn_train.commands.study", "train a grid of runs, score them and report"),
     "search": Command("dmn_train.commands.search", "rank settings by cross-validation on the source"),
+    "distill": Command("dmn_train.commands.distill", "teach a small network what an adapted one says"),
     "export": Command("dmn_export.commands.export", "turn a run into a certified package"),
+    "adapt": Command("dmn_export.commands.adapt", "from two volumes to a certified package"),
 }
 
 

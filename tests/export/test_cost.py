@@ -8,6 +8,8 @@ from torch import nn
 from dmn_export.cost import network_cost
 from dmn_export.onnx_export import export_onnx
 from dmn_runtime.errors import CertificateError
+from dmn_train.networks.cost import multiply_adds_per_px
+from dmn_train.networks.sizes import NetworkSpec
 
 
 def test_one_convolution_by_hand() -> None:
@@ -40,3 +42,12 @@ def test_the_sum_over_the_layers_of_a_u_net(lively: Callable[..., nn.Module]) ->
 def test_a_graph_without_convolutions_is_refused() -> None:
     with pytest.raises(CertificateError, match="holds no convolution"):
         network_cost(export_onnx(nn.Sequential(nn.ReLU()), 1, 1), 1)
+
+
+@pytest.mark.parametrize(("base", "levels", "context"), [(4, 2, 1), (8, 3, 0)])
+def test_it_is_what_the_spec_says(
+    lively: Callable[..., nn.Module], base: int, levels: int, context: int
+) -> None:
+    spec = NetworkSpec(base, levels, context)
+    onnx_file = export_onnx(lively(base, levels, context), spec.in_channels, spec.stride_px)
+    assert network_cost(onnx_file, spec.in_channels).multiply_adds_per_px == multiply_adds_per_px(spec)

@@ -54,6 +54,14 @@ def target(folder: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask[:, ::-1])
 
 
+def teacher_of(placed: Placed, folder: Path, method: str) -> tuple[str, ...]:
+    """Return what else a method wants of a recipe: a student wants a teacher, which is trained here."""
+    if method != "distil":
+        return ()
+    train(placed(*TARGET, *SHORT, "method.name=adabn"), folder / "teacher")
+    return ("method.distil.teacher=teacher",)
+
+
 def lay_out(folder: Path, mask: NDArray[np.uint8]) -> None:
     (folder / "masks").mkdir(exist_ok=True)
     for name in TEMPTING:
@@ -93,7 +101,8 @@ def test_only_the_files_that_the_recipe_names_are_opened(
 ) -> None:
     global opened
     lay_out(folder, target)
-    recipe = placed(*TARGET, *SHORT, f"method.name={method}", f"select.rule={rule}")
+    wanted = (f"method.name={method}", f"select.rule={rule}", *teacher_of(placed, folder, method))
+    recipe = placed(*TARGET, *SHORT, *wanted)
     asked: list[str] = []
     open_volume = dmn_train.grey.open_volume
 
@@ -116,7 +125,8 @@ def test_only_the_files_that_the_recipe_names_are_opened(
 def test_labels_beside_the_target_change_no_bit(
     placed: Placed, folder: Path, target: NDArray[np.uint8], method: str
 ) -> None:
-    recipe = placed(*TARGET, *SHORT, f"method.name={method}", "select.rule=solidity")
+    wanted = (f"method.name={method}", "select.rule=solidity", *teacher_of(placed, folder, method))
+    recipe = placed(*TARGET, *SHORT, *wanted)
     for name, mask in (("one", target), ("two", 1 - target)):
         lay_out(folder, mask)
         train(recipe, folder / name)
@@ -135,7 +145,8 @@ def test_a_target_without_labels_trains_and_its_image_matters(
     placed: Placed, folder: Path, target: NDArray[np.uint8], method: str
 ) -> None:
     """If the image did not matter, equal bits in the test above would say nothing."""
-    recipe = placed(*TARGET, *SHORT, f"method.name={method}", "augment.strength=0.0")
+    wanted = (f"method.name={method}", "augment.strength=0.0", *teacher_of(placed, folder, method))
+    recipe = placed(*TARGET, *SHORT, *wanted)
     train(recipe, folder / "one")
     image = tifffile.imread(folder / "target.tif")
     tifffile.imwrite(folder / "target.tif", np.roll(image, 7, axis=1) // 2 + image // 2)

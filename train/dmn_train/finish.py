@@ -14,6 +14,7 @@ from dmn_train.measure import measure
 from dmn_train.run import FORMAT, FORMAT_VERSION, OVERLAYS, WEIGHTS
 from dmn_train.select import Decision
 from dmn_train.snapshots import prune, read_snapshot
+from dmn_train.student.recalibrate import recalibrate
 from dmn_train.validate import THRESHOLD, write_overlays
 
 
@@ -53,8 +54,10 @@ def finish(
         resumed_at: step at which this process began.
     """
     recipe, folder = given.recipe, given.folder
-    if outcome.selected != outcome.steps:
+    chosen = outcome.selected != outcome.steps
+    if chosen:
         network.load_state_dict(read_snapshot(folder, outcome.selected))
+    if recalibrate(given, network) or chosen:
         again = measure(given.fabric, network, given.material, recipe, given.label_solidity)
         outcome = replace(outcome, iou=again.held_out_iou)
     write_whole(folder / WEIGHTS, lambda partial: save_file(plain_weights(network.network), partial))
@@ -92,6 +95,7 @@ def _facts(given: Given, network: DomainNetwork, outcome: Outcome, resumed_at: i
         "threshold": THRESHOLD,
         "domain": asdict(material.domain),
         "init": given.start.facts,
+        "teacher": given.start.teacher.facts if given.start.teacher else None,
         "data": [asdict(origin) for origin in material.origins],
         "device": str(fabric.device),
         "device_name": device_name(fabric.device),

@@ -35,13 +35,19 @@ def check_folder(folder: Path, placed: PlacedRecipe, *, resume: bool, overwrite:
         raise OutputError(f"{folder} is a file, wanted a folder for the run: choose another -o")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    init = placed.recipe.init
-    if init is not None and Path(placed.locate(init.run)).resolve() == folder.resolve():
+    if folder.resolve() in _runs_read(placed):
         raise OutputError(f"{folder} is the run that this one starts from, so it is kept: choose another -o")
     if not overwrite:
         raise OutputError(f"{folder} is not empty: choose another -o, or give --resume or --overwrite")
     if not (folder / RUN_JSON).is_file() and not (folder / STARTED_JSON).is_file():
         raise OutputError(f"{folder} holds something that is no run, so it is kept: choose another -o")
+
+
+def _runs_read(placed: PlacedRecipe) -> set[Path]:
+    """Return the folders of the runs that a recipe starts from and learns from."""
+    init, options = placed.recipe.init, placed.recipe.method.distil
+    named = [*([init.run] if init else []), *([options.teacher] if options else [])]
+    return {Path(placed.locate(run)).resolve() for run in named}
 
 
 def open_folder(folder: Path, placed: PlacedRecipe, fingerprints: list[str], *, resume: bool) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import tomllib
+from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -134,6 +135,18 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> PlacedRecipe:
     for override in overrides:
         _lay_over(values, override)
     return PlacedRecipe(parse_recipe(values, str(path)), path.resolve().parent)
+
+
+def laid_over(values: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return a recipe's keys and values with `overrides` ("loop.steps=100") laid over them.
+
+    Raises:
+        RecipeError: an override is malformed, or goes into a value as if it were a section.
+    """
+    laid = deepcopy(values)
+    for override in overrides:
+        _lay_over(laid, override)
+    return laid
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -397,7 +397,7 @@ class TranslationSection(Section):
     structure: Weight = 1.0
     identity: bool = False
     lr: Positive = 1e-3
-    every: Count = 4
+    every: Count = 8
     until: Share = 0.75
     decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.95
 
@@ -482,8 +482,52 @@ class DismemnetSection(MeanTeacherSection):
         return self
 
 
-MethodName = Literal["source_only", "adabn", "mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet"]
-OPTIONS = ("mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet")
+class DistilSection(Section):
+    """A student of any width learns of the target what a finished, adapted run says of it.
+
+    Attributes:
+        teacher: folder of that run.
+        views: flips and quarter turns that a label is the mean of.
+        source_share: share of the source's crops of a step that are learned from too, with their own labels.
+        source_weight: of the loss on them; at 0 they pass for the source's statistics alone.
+        dice: weight of 1 - Dice beside the cross-entropy on the teacher's labels.
+        boundary_weight: what pixels at an outline of the teacher's mask count more in that cross-entropy.
+        boundary_px: standard deviation of that rise, in px from the outline.
+        attention: weight of the distance of the attention maps; 0 compares none.
+        attention_levels: what those of 1/2, 1/4 and 1/8 of the resolution count in it.
+        recalibrate_crops: plain crops of the target that BatchNorm's statistics are taken from at the end;
+            0 keeps the running ones.
+    """
+
+    teacher: str
+    views: Annotated[int, Field(ge=1, le=8)] = 8
+    source_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    source_weight: Weight = 1.0
+    dice: Weight = 1.0
+    boundary_weight: Weight = 1.0
+    boundary_px: Annotated[float, Field(gt=0.0, le=32.0)] = 2.0
+    attention: Weight = 1.0
+    attention_levels: tuple[Weight, Weight, Weight] = (0.5, 0.5, 0.0)
+    recalibrate_crops: Index = 256
+
+    @model_validator(mode="after")
+    def _some_level(self) -> Self:
+        if self.attention > 0.0 and not any(self.attention_levels):
+            raise ValueError(
+                "attention has a weight and attention_levels none: set attention to 0, or weigh a level"
+            )
+        return self
+
+    @property
+    def plain_views(self) -> ViewsSection:
+        """Views of which only the plain one is asked for: nothing is hidden from a student of a teacher."""
+        return ViewsSection(hidden_share=0.0)
+
+
+MethodName = Literal[
+    "source_only", "adabn", "mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet", "distil"
+]
+OPTIONS = ("mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet", "distil")
 """Methods that have a table of their own, `[method.NAME]`."""
 
 
@@ -507,10 +551,13 @@ class MethodSection(Section):
     ynet: YnetSection | None = None
     mean_teacher: MeanTeacherSection | None = None
     dismemnet: DismemnetSection | None = None
+    distil: DistilSection | None = None
 
     @property
     def views(self) -> ViewsSection | None:
         """What the masked view is like, for a method that wants the target's views; None for others."""
+        if self.distil is not None:
+            return self.distil.plain_views
         teaches = self.mean_teacher or self.dismemnet
         return None if teaches is None else teaches.views
 

@@ -1,4 +1,4 @@
-"""Where a run's weights start: at random, or at those of a finished run (`[init]` of a recipe)."""
+"""Where a run starts: at random weights or those of a finished run (`[init]`), and who teaches it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +10,28 @@ from dmn_runtime.errors import RecipeError
 from dmn_train.domains import DomainNetwork
 from dmn_train.recipe import PlacedRecipe, Recipe
 from dmn_train.run import load_run
+from dmn_train.student.teacher_run import TeacherRun, find_teacher
 
 
 @dataclass(frozen=True)
 class Start:
-    """The first weights of a run.
+    """The first weights of a run, and its teacher.
 
     Attributes:
         weights: state of the network; None starts at random.
         facts: for run.json: name, method, seed, steps and weights_sha256 of the run; None likewise.
+        teacher: the run that teaches it; None where the method has no such teacher.
     """
 
     weights: dict[str, Tensor] | None
     facts: dict[str, Any] | None
+    teacher: TeacherRun | None = None
 
     @property
     def fingerprints(self) -> list[str]:
         """What a resumed run must find again."""
-        return [] if self.facts is None else [self.facts["weights_sha256"]]
+        sources = (self.facts, self.teacher.facts if self.teacher else None)
+        return [facts["weights_sha256"] for facts in sources if facts is not None]
 
     def load_into(self, network: DomainNetwork) -> None:
         """Put the weights into `network`; both domains start with the statistics that come with them."""
@@ -37,7 +41,7 @@ class Start:
 
 
 def find_start(placed: PlacedRecipe) -> Start:
-    """Read the run that a recipe starts from.
+    """Read the run that a recipe starts from, and the one that teaches it.
 
     Raises:
         RunError: it is no finished run, or damaged.
@@ -46,7 +50,7 @@ def find_start(placed: PlacedRecipe) -> Start:
     """
     recipe = placed.recipe
     if recipe.init is None:
-        return Start(None, None)
+        return Start(None, None, find_teacher(placed))
     run = load_run(Path(placed.locate(recipe.init.run)))
     for key, found, wanted in (
         ("network", run.spec, recipe.network.spec),
@@ -64,7 +68,7 @@ def find_start(placed: PlacedRecipe) -> Start:
             "hold out slices that it held out as well"
         )
     facts = {key: run.facts[key] for key in ("name", "method", "seed", "steps", "weights_sha256")}
-    return Start(run.network().state_dict(), facts)
+    return Start(run.network().state_dict(), facts, find_teacher(placed))
 
 
 def _has_seen(recipe: Recipe, of_start: Recipe) -> bool:

@@ -9,13 +9,17 @@ from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
 from dmn_train.methods.dismemnet import Dismemnet
+from dmn_train.methods.distil import Distil
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
 from dmn_train.methods.table import make_method
 from dmn_train.methods.ynet import Ynet
+from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.networks.unet import UNet
 from dmn_train.recipe import Recipe, parse_recipe
 from dmn_train.sections import MethodName
+from dmn_train.student.teacher_run import TeacherRun
 
 KINDS = {
     "source_only": SourceOnly,
@@ -26,6 +30,7 @@ KINDS = {
     "ynet": Ynet,
     "mean_teacher": MeanTeacher,
     "dismemnet": Dismemnet,
+    "distil": Distil,
 }
 
 
@@ -43,7 +48,9 @@ def test_the_names_are_those_of_the_recipe() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_a_recipe_names_it(name: str, kind: type[Method]) -> None:
-    assert type(make_method(recipe(name))) is kind
+    options = {"teacher": "t"} if name == "distil" else None
+    teacher = TeacherRun(UNet(NetworkSpec(2, 2, 0)), {})
+    assert type(make_method(recipe(name, options), teacher)) is kind
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,12 @@
 """`dmn train`: train a network from a recipe."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dmn_train.commands.told import tell_alarms, train_and_tell
 from dmn_train.finish import Outcome
-from dmn_train.loop import Progress as Told
-from dmn_train.loop import train
 from dmn_train.recipe import PlacedRecipe, Recipe, load_recipe
 
 
@@ -30,16 +26,9 @@ def command(
     placed = load_recipe(recipe, tuple(overrides))
     if note := _unused_target(placed.recipe):
         typer.echo(note, err=True)
-    console = Console(stderr=True)
-    if console.is_terminal:
-        outcome = _with_bar(console, placed, output, resume=resume, overwrite=overwrite)
-    else:
-        outcome = train(
-            placed, output, resume=resume, overwrite=overwrite, tell=lambda told: _line(told, placed)
-        )
+    outcome = train_and_tell(placed, output, resume=resume, overwrite=overwrite)
     if outcome.leads:
-        for sentence in outcome.alarms:
-            typer.echo(f"warning: {sentence}", err=True)
+        tell_alarms(outcome)
         typer.echo(_summary(placed, output, outcome))
 
 
@@ -49,37 +38,6 @@ def _unused_target(recipe: Recipe) -> str:
     if not recipe.data.target or used:
         return ""
     return "note: the target is measured, not adapted to: method.name is source_only (docs/adaptation.md)"
-
-
-def _with_bar(
-    console: Console, placed: PlacedRecipe, output: Path, *, resume: bool, overwrite: bool
-) -> Outcome:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[values]}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(placed.recipe.name, total=placed.recipe.loop.steps, values="")
-        held_out = ""
-
-        def tell(told: Told) -> None:
-            nonlocal held_out
-            if told.iou is not None:
-                held_out = f"  held-out source IoU {told.iou:.3f}"
-            bar.update(task, completed=told.done, values=f"loss {told.loss:.3f}{held_out}")
-
-        return train(placed, output, resume=resume, overwrite=overwrite, tell=tell)
-
-
-def _line(told: Told, placed: PlacedRecipe) -> None:
-    if told.iou is None and told.done % placed.recipe.log.every and told.done != told.steps:
-        return
-    held_out = "" if told.iou is None else f"  held-out source IoU {told.iou:.4f}"
-    typer.echo(f"step {told.done}/{told.steps}  loss {told.loss:.4f}{held_out}", err=True)
-    sys.stderr.flush()
 
 
 def _summary(placed: PlacedRecipe, output: Path, outcome: Outcome) -> str:

@@ -6,6 +6,7 @@ from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
+from dmn_train.methods.distil import Distil
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
 from dmn_train.methods.mean_teacher import MeanTeacher
@@ -13,12 +14,13 @@ from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
 from dmn_train.methods.ynet import Ynet
 from dmn_train.recipe import Recipe
+from dmn_train.student.teacher_run import TeacherRun
 
 Options = TypeVar("Options")
 
 
-def make_method(recipe: Recipe) -> Method:
-    """Build the method that a recipe names."""
+def make_method(recipe: Recipe, teacher: TeacherRun | None = None) -> Method:
+    """Build the method that a recipe names; `teacher` is that of method distil."""
     section, loss, spec = recipe.method, recipe.loss, recipe.network.spec
     match section.name:
         case "source_only":
@@ -35,12 +37,14 @@ def make_method(recipe: Recipe) -> Method:
             return Ynet(_given(section.ynet), loss, spec)
         case "mean_teacher":
             return MeanTeacher(_given(section.mean_teacher), loss, spec)
+        case "distil":
+            return Distil(_given(section.distil), loss, _given(teacher).network)
         case "dismemnet":
             return Dismemnet(_given(section.dismemnet), loss, spec, _facts(recipe))
 
 
 def _given(options: Options | None) -> Options:
-    assert options is not None, "the recipe fills in the options of the named method"
+    assert options is not None, "the recipe fills in the options of the named method, find_start its teacher"
     return options
 
 

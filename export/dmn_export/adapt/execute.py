@@ -1,0 +1,174 @@
+"""An adaptation from two volumes to a package: look, plan, estimate, train what is left, pack, judge."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from dmn_export.adapt.estimate import Expected, estimate_words, expect_export, expect_training
+from dmn_export.adapt.plan import MEANING, Plan, plan_stages
+from dmn_export.adapt.quality import Finding, findings, measure_signs
+from dmn_export.adapt.quality_report import Alarm, write_quality
+from dmn_export.adapt.timing import Seconds, forward_s, stage_pace
+from dmn_export.adapt.volumes import look_at
+from dmn_export.adapt.wishes import AdaptWishes
+from dmn_export.adapt.work import StageState, begin_work, check_work, record_of, states
+from dmn_export.certify import Timer
+from dmn_export.pipeline import Wishes, export_run
+from dmn_runtime.archive import check_output
+from dmn_runtime.engines.trial import timed
+from dmn_runtime.errors import PackageError
+from dmn_runtime.package import Package, open_package
+from dmn_train.finish import Outcome
+from dmn_train.loop import train
+from dmn_train.material import load_material
+from dmn_train.recipe import PlacedRecipe
+from dmn_train.run import Run, load_run
+
+Say = Callable[[str], None]
+Train = Callable[[PlacedRecipe, Path, bool], Outcome]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came of an adaptation.
+
+    Attributes:
+        package: certified.
+        refused: a sentence for each precision and engine that was left out.
+        findings: on its quality, without labels.
+        alarms: of the trainings.
+        quality: the report's file.
+    """
+
+    package: Package
+    refused: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    alarms: tuple[Alarm, ...]
+    quality: Path
+
+
+def train_quietly(placed: PlacedRecipe, folder: Path, resume: bool) -> Outcome:
+    """Train without a word on the way."""
+    return train(placed, folder, resume=resume)
+
+
+def adapt(
+    wishes: AdaptWishes,
+    output: Path,
+    work: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Say = lambda _: None,
+    train_stage: Train = train_quietly,
+    seconds: Seconds = perf_counter,
+    timer: Timer = timed,
+) -> Adapted:
+    """Adapt a network from a labelled volume to an unlabelled one and pack it.
+
+    Everything that the user may have got wrong is found before anything is written.
+
+    Args:
+        wishes: of the user.
+        output: the package, NAME.zip.
+        work: folder of the runs; it is kept.
+        resume: go on with what is there; finished stages are not trained again.
+        overwrite: begin anew, and replace the package.
+        say: takes sentences for people.
+        train_stage: trains (recipe, folder, resume).
+        seconds: the clock of the estimate.
+        timer: times runners for the certificates.
+
+    Raises:
+        DmnError: the user's to mend; one sentence.
+        KeyboardInterrupt: stopped; the same call with `resume` goes on.
+    """
+    volumes = look_at(wishes)
+    base = None if wishes.init is None else load_run(wishes.init)
+    plan = plan_stages(wishes, volumes, output.stem, work, base)
+    record = record_of(wishes, volumes)
+    check_work(work, record, resume=resume, overwrite=overwrite)
+    so_far = states(plan, resume=resume)
+    if not (resume and _is_packed(output, plan, so_far)):
+        check_output(output, overwrite)
+    _tell_estimate(plan, so_far, seconds, say)
+    begin_work(work, record, resume=resume)
+    for number, (stage, state) in enumerate(zip(plan.stages, so_far, strict=True), start=1):
+        heading = f"stage {number} of {len(plan.stages)}, {stage.name}: {MEANING[stage.name]}"
+        if state.finished:
+            say(f"{heading}: done before")
+            continue
+        say(heading + (f", from step {state.done} on" if state.begun else ""))
+        train_stage(stage.placed, stage.folder, state.begun)
+    final = load_run(plan.final)
+    package, refused = _pack(final, output, overwrite, say, timer)
+    say("looking at what it does to the target, without labels")
+    signs = measure_signs(final, load_run(plan.adapted))
+    found, alarms = findings(signs), _alarms(plan)
+    return Adapted(package, refused, found, alarms, write_quality(package, signs, found, alarms))
+
+
+def _tell_estimate(plan: Plan, so_far: list[StageState], seconds: Seconds, say: Say) -> None:
+    """Say how long what is left will take, by a few steps of each stage; nothing is written."""
+    left = [(stage, state) for stage, state in zip(plan.stages, so_far, strict=True) if not state.finished]
+    if not left:
+        return
+    say("timing a few steps of each stage on this machine")
+    # The last stage's recipe names all volumes that any stage reads.
+    material = load_material(plan.stages[-1].placed)
+    adapted = next(stage for stage in plan.stages if stage.name == "adapt").placed.recipe.network.spec
+    expected: list[Expected] = []
+    for stage, state in left:
+        loop, pace = stage.placed.recipe.loop, stage_pace(stage, material, adapted, seconds)
+        expected.append(
+            expect_training(
+                stage.name, pace, steps=loop.steps, done=state.done, validate_every=loop.validate_every
+            )
+        )
+    expected.append(expect_export(forward_s(plan.stages[-1].placed.recipe.network.spec, seconds)))
+    say(estimate_words(expected))
+
+
+def _is_packed(output: Path, plan: Plan, so_far: list[StageState]) -> bool:
+    """Tell whether the package is there and holds what the last stage left."""
+    return all(state.finished for state in so_far) and _holds(output, load_run(plan.final))
+
+
+def _holds(output: Path, run: Run) -> bool:
+    if not output.is_file():
+        return False
+    try:
+        made_of = open_package(output).contract.provenance.get("run")
+    except PackageError:
+        return False
+    return isinstance(made_of, dict) and made_of.get("weights_sha256") == run.facts["weights_sha256"]
+
+
+def _pack(
+    final: Run, output: Path, overwrite: bool, say: Say, timer: Timer
+) -> tuple[Package, tuple[str, ...]]:
+    """Export the run with its certificates, unless that was done before."""
+    if _holds(output, final):
+        say(f"{output}: packed before")
+        return open_package(output), ()
+    wishes = Wishes(overwrite=overwrite, description=_description(final))
+    exported = export_run(final, output, wishes, say, timer)
+    return exported.package, exported.refused
+
+
+def _description(final: Run) -> str:
+    """Return one sentence on what the package is of; files by name alone."""
+    by_role = {origin["role"]: Path(origin["name"].partition("::")[0]).name for origin in final.facts["data"]}
+    return (
+        f"{final.class_name} segmentation, learned from {by_role['source']} and adapted without labels to "
+        f"{by_role['target']}."
+    )
+
+
+def _alarms(plan: Plan) -> tuple[Alarm, ...]:
+    return tuple(
+        Alarm(stage.name, sentence)
+        for stage in plan.stages
+        for sentence in load_run(stage.folder).facts["alarms"]
+    )

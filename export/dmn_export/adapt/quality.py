@@ -1,0 +1,169 @@
+"""What can be said of a package without a label of the target: four numbers, each with its lines."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dmn_train.alarms import LEAST_OF_SOURCE, MOST_OF_SOURCE
+from dmn_train.label_free import LEAST_OBJECT_PX, mean_entropy, mean_solidity
+from dmn_train.mask import FOREGROUND
+from dmn_train.material import unaugmented
+from dmn_train.run import Run
+from dmn_train.stacks import Stack, TargetStack
+from dmn_train.student.agreement import agreement, tiles_of
+
+Verdict = Literal["good", "look closer", "alarming"]
+
+GOOD_AGREEMENT, LEAST_AGREEMENT = 0.85, 0.70
+GOOD_ENTROPY, MOST_ENTROPY = 0.15, 0.30
+GOOD_SHARE = (0.5, 2.0)
+GOOD_SOLIDITY, MOST_SOLIDITY = 0.03, 0.06
+"""Of the difference. EPFL to VNC, fg IoU 0.50 to 0.59, had 0.014 to 0.041; EPFL to CDeep3M, 0.23 to 0.45, had
+0.055 to 0.072 (one seed each)."""
+
+CAVEAT = (
+    "none of this replaces labels: a network can be sure, steady and wrong; outline the objects of three to "
+    "five slices of the target and run dmn evaluate, which alone says how good the segmentation is"
+)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What was measured on tiles of the target.
+
+    Attributes:
+        agreement: IoU of the network's masks with those of its judge.
+        judged_by_teacher: whether the judge is the teacher, or the network itself over eight turned views.
+        entropy: of the pixels over that of the mean pixel, 0 to 1.
+        target_share: share of the tiles that is foreground.
+        source_share: share of the source's labelled voxels that is, above 0.
+        solidity: of the objects found; None without an object.
+        source_solidity: of the source's labels; None without an object.
+        tiles: how many.
+    """
+
+    agreement: float
+    judged_by_teacher: bool
+    entropy: float
+    target_share: float
+    source_share: float
+    solidity: float | None
+    source_solidity: float | None
+    tiles: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sign in words.
+
+    Attributes:
+        name: for people.
+        value: what was measured; None: it could not be.
+        verdict: on which side of its lines the value lies.
+        sentence: what it is, in words, with its lines.
+    """
+
+    name: str
+    value: float | None
+    verdict: Verdict
+    sentence: str
+
+
+def measure_signs(final: Run, adapted: Run) -> Signs:
+    """Measure a network on tiles of its target and on the labels of its source.
+
+    Args:
+        final: the run that is packed.
+        adapted: the teacher's; the same run where nothing was distilled.
+
+    Raises:
+        DmnError: the volumes or the weights cannot be read.
+    """
+    stacks = [stack for stack, _ in unaugmented(final.placed, 8)]
+    tiles = tiles_of([stack for stack in stacks if isinstance(stack, TargetStack)], final.spec)
+    found = agreement(adapted.network(), final.network(), tiles)
+    masks = found.student >= final.threshold
+    labels = [mask == FOREGROUND for stack in stacks if isinstance(stack, Stack) for mask in stack.mask]
+    return Signs(
+        agreement=found.iou,
+        judged_by_teacher=final.folder != adapted.folder,
+        entropy=mean_entropy(_slices(found.student)),
+        target_share=float(masks.float().mean()),
+        source_share=final.domain.foreground_share,
+        solidity=mean_solidity(_slices(masks), LEAST_OBJECT_PX),
+        source_solidity=mean_solidity(labels, LEAST_OBJECT_PX),
+        tiles=len(tiles.images),
+    )
+
+
+def _slices(maps: Tensor) -> list[NDArray[Any]]:
+    return [one[0].numpy() for one in maps]
+
+
+def findings(signs: Signs) -> tuple[Finding, ...]:
+    """Return the signs in words, in the order in which they are told."""
+    return (_agreement(signs), _certainty(signs), _share(signs), _shape(signs))
+
+
+def _agreement(signs: Signs) -> Finding:
+    value = signs.agreement
+    verdict = _at_least(value, GOOD_AGREEMENT, LEAST_AGREEMENT)
+    judge = "the large teacher" if signs.judged_by_teacher else "the network itself, shown the tiles turned"
+    return Finding(
+        "agreement",
+        value,
+        verdict,
+        f"of all that the packed network or {judge} calls foreground on {signs.tiles} tiles of the target, "
+        f"{value:.0%} is called so by both (good from {GOOD_AGREEMENT:.0%}, alarming below "
+        f"{LEAST_AGREEMENT:.0%})",
+    )
+
+
+def _certainty(signs: Signs) -> Finding:
+    value = signs.entropy
+    verdict = _at_least(-value, -GOOD_ENTROPY, -MOST_ENTROPY)
+    return Finding(
+        "uncertainty",
+        value,
+        verdict,
+        f"{value:.2f} on a scale from 0, sure of every pixel, to 1, knows nothing (good up to "
+        f"{GOOD_ENTROPY:g}, alarming above {MOST_ENTROPY:g}; certain mistakes do not show here)",
+    )
+
+
+def _share(signs: Signs) -> Finding:
+    times = signs.target_share / signs.source_share
+    low, high = GOOD_SHARE
+    within = LEAST_OF_SOURCE <= times <= MOST_OF_SOURCE
+    verdict: Verdict = "good" if low <= times <= high else "look closer" if within else "alarming"
+    return Finding(
+        "foreground",
+        signs.target_share,
+        verdict,
+        f"{signs.target_share:.1%} of the target is found to be foreground, {times:.2g} times the "
+        f"{signs.source_share:.1%} of the source's labels (good from {low:g} to {high:g} times, alarming "
+        f"below {LEAST_OF_SOURCE:g} or above {MOST_OF_SOURCE:g}, unless the tissues differ so)",
+    )
+
+
+def _shape(signs: Signs) -> Finding:
+    if signs.solidity is None or signs.source_solidity is None:
+        where = "the target" if signs.solidity is None else "the source's labels"
+        sentence = f"no object of {LEAST_OBJECT_PX} px or more in {where}, so there are no shapes to compare"
+        return Finding("shape", signs.solidity, "alarming", sentence)
+    apart = abs(signs.solidity - signs.source_solidity)
+    return Finding(
+        "shape",
+        signs.solidity,
+        _at_least(-apart, -GOOD_SOLIDITY, -MOST_SOLIDITY),
+        f"the objects found fill {signs.solidity:.1%} of their convex outlines and those of the source's "
+        f"labels {signs.source_solidity:.1%} (good within {GOOD_SOLIDITY:.0%}, alarming beyond "
+        f"{MOST_SOLIDITY:.0%}: ragged objects are pieces or clumps)",
+    )
+
+
+def _at_least(value: float, good: float, least: float) -> Verdict:
+    """Return the verdict on a value of which more is better."""
+    return "good" if value >= good else "look closer" if value >= least else "alarming"

@@ -1,0 +1,58 @@
+"""The quality report: lines for people, and NAME.quality.json beside the package."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dmn_export.adapt.quality import CAVEAT, Finding, Signs
+from dmn_runtime.package import Package
+from dmn_train.files import write_json
+
+FORMAT = "dmn-quality"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A sentence of a training on what went wrong in it, and the stage's name."""
+
+    stage: str
+    sentence: str
+
+
+def quality_path(package: Path) -> Path:
+    """Return where the report of a package stands."""
+    return package.with_suffix(".quality.json")
+
+
+def quality_lines(found: Sequence[Finding], alarms: Sequence[Alarm]) -> list[str]:
+    """Return the report for people, a line a sign, then the alarms, then what none of it is."""
+    wide = max(len(one.name) for one in found), max(len(one.verdict) for one in found)
+    return [
+        "quality, estimated without a label of the target:",
+        *(f"  {one.name.ljust(wide[0])}  {one.verdict.ljust(wide[1])}  {one.sentence}" for one in found),
+        *(f"  alarm of stage {alarm.stage}: {alarm.sentence}" for alarm in alarms),
+        f"  {CAVEAT}",
+    ]
+
+
+def write_quality(package: Package, signs: Signs, found: Sequence[Finding], alarms: Sequence[Alarm]) -> Path:
+    """Write NAME.quality.json beside the package, whole or not at all; return its path.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = quality_path(package.path)
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "package": package.path.name,
+        "package_sha256": package.sha256,
+        "signs": asdict(signs),
+        "findings": [asdict(one) for one in found],
+        "alarms": [asdict(alarm) for alarm in alarms],
+        "caveat": CAVEAT,
+    }
+    write_json(path, report)
+    return path

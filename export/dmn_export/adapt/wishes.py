@@ -1,0 +1,37 @@
+"""What the user of `dmn adapt` may say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dmn_runtime.geometry import Spacing
+
+Size = Literal["s8", "s16", "s32"]
+BudgetName = Literal["quick", "standard", "thorough"]
+
+
+@dataclass(frozen=True)
+class AdaptWishes:
+    """What is adapted to what, and how much may be spent on it.
+
+    Attributes:
+        source: a folder, or IMAGE::MASK.
+        target: the unlabelled volume.
+        source_voxel_nm: zyx; None: the file's.
+        target_voxel_nm: likewise.
+        student: size of the network that is packed; None: that of `init`, or the default.
+        budget: how long to train.
+        init: a finished run on the source, in place of the first stage.
+        seed: of everything that is drawn.
+        overrides: laid over the recipe of every stage, as "loop.batch=4".
+    """
+
+    source: str
+    target: str
+    source_voxel_nm: Spacing | None = None
+    target_voxel_nm: Spacing | None = None
+    student: Size | None = None
+    budget: BudgetName = "standard"
+    init: Path | None = None
+    seed: int = 0
+    overrides: tuple[str, ...] = ()

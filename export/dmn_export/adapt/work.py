@@ -1,0 +1,167 @@
+"""The work folder of an adaptation: what was wished for, and how far each stage has come.
+
+adapt.json    format "dmn-adapt", version 1: the wishes that its runs belong to; written before the first step
+base, adapt, distil   run folders (docs/training.md)
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from dmn_export.adapt.plan import Plan, Stage
+from dmn_export.adapt.volumes import Volumes
+from dmn_export.adapt.wishes import AdaptWishes
+from dmn_runtime.errors import OutputError, RunError
+from dmn_train.files import translate_write_errors, write_json
+from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON, load_run
+
+ADAPT_JSON = "adapt.json"
+FORMAT = "dmn-adapt"
+FORMAT_VERSION = 1
+STAGE_FOLDERS = ("base", "adapt", "distil")
+
+
+@dataclass(frozen=True)
+class StageState:
+    """How far a stage is: whether its folder holds a run of it, steps done, and whether that was all."""
+
+    begun: bool
+    done: int
+    finished: bool
+
+
+FRESH = StageState(begun=False, done=0, finished=False)
+
+
+def record_of(wishes: AdaptWishes, volumes: Volumes) -> dict[str, Any]:
+    """Return what the work folder keeps of the wishes, by the names of the options."""
+    return {
+        "--source": {
+            "image": volumes.source.image,
+            "mask": volumes.source.mask,
+            "valid": volumes.source.valid,
+        },
+        "--target": volumes.target,
+        "--source-voxel-nm": list(volumes.source_nm),
+        "--target-voxel-nm": list(volumes.target_nm),
+        "--student": wishes.student,
+        "--budget": wishes.budget,
+        "--init": None if wishes.init is None else str(wishes.init.resolve()),
+        "--seed": wishes.seed,
+        "--set": list(wishes.overrides),
+    }
+
+
+def check_work(folder: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that must not be written into; change nothing.
+
+    Raises:
+        OutputError: it is a file, or holds something, and neither `resume` nor `overwrite` is given, or what
+            it holds is no adaptation.
+        RunError: it is to be resumed, but holds no adaptation, or one with other wishes.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, wanted a folder for the runs: choose another --work")
+    holds = folder.is_dir() and any(folder.iterdir())
+    mine = (folder / ADAPT_JSON).is_file()
+    if resume:
+        if not mine:
+            raise RunError(f"{folder} holds no adaptation to go on with: start it without --resume")
+        _check_same(folder, record)
+    elif holds and not mine:
+        raise OutputError(
+            f"{folder} holds something that is no adaptation, so it is kept: choose another --work"
+        )
+    elif holds and not overwrite:
+        raise OutputError(
+            f"{folder} holds a former adaptation: give --resume to go on with it, --overwrite to begin anew, "
+            "or another --work"
+        )
+
+
+def _check_same(folder: Path, record: dict[str, Any]) -> None:
+    path = folder / ADAPT_JSON
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        kind, version, before = stored["format"], stored["format_version"], stored["wishes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
+    if (kind, version) != (FORMAT, FORMAT_VERSION):
+        raise RunError(f"{path} is {kind} version {version}, wanted {FORMAT} version {FORMAT_VERSION}")
+    for option, now in record.items():
+        if before.get(option) != now:
+            raise RunError(
+                f"{folder} was begun with {option} {json.dumps(before.get(option))} and is now to go on with "
+                f"{json.dumps(now)}: resume with the same options, or choose another --work"
+            )
+
+
+def begin_work(folder: Path, record: dict[str, Any], *, resume: bool) -> None:
+    """Make a checked folder ready; unless it is resumed, the runs of a former adaptation are dropped.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if resume:
+        return
+    with translate_write_errors(folder):
+        folder.mkdir(exist_ok=True)
+        for name in STAGE_FOLDERS:
+            former = folder / name
+            if (former / RUN_JSON).is_file() or (former / STARTED_JSON).is_file():
+                shutil.rmtree(former)
+    write_json(folder / ADAPT_JSON, {"format": FORMAT, "format_version": FORMAT_VERSION, "wishes": record})
+
+
+def states(plan: Plan, *, resume: bool) -> list[StageState]:
+    """Return how far each stage is.
+
+    Raises:
+        RunError: a folder holds a run of another recipe, or one that started from other weights.
+    """
+    return [_state(stage) if resume else FRESH for stage in plan.stages]
+
+
+def _state(stage: Stage) -> StageState:
+    if (stage.folder / RUN_JSON).is_file():
+        run = load_run(stage.folder)
+        if run.placed.recipe.as_json() != stage.placed.recipe.as_json():
+            raise RunError(
+                f"{stage.folder} holds a run of another recipe, as another version of DMN makes it: begin "
+                "anew with --overwrite, or choose another --work"
+            )
+        for role, folder in _before(stage).items():
+            recorded = (run.facts.get(role) or {}).get("weights_sha256")
+            if recorded != load_run(folder).facts["weights_sha256"]:
+                raise RunError(
+                    f"{stage.folder} was trained from other weights than {folder} holds now: begin anew with "
+                    "--overwrite, or choose another --work"
+                )
+        return StageState(begun=True, done=int(run.facts["steps"]), finished=True)
+    begun = (stage.folder / STARTED_JSON).is_file()
+    return StageState(begun=begun, done=_steps_done(stage.folder / CHECKPOINT), finished=False)
+
+
+def _before(stage: Stage) -> dict[str, Path]:
+    """Return the runs that a stage starts from, by the key of run.json that has their facts."""
+    recipe, located = stage.placed.recipe, {}
+    if recipe.init is not None:
+        located["init"] = Path(stage.placed.locate(recipe.init.run))
+    if recipe.method.distil is not None:
+        located["teacher"] = Path(stage.placed.locate(recipe.method.distil.teacher))
+    return located
+
+
+def _steps_done(checkpoint: Path) -> int:
+    """Return the steps of a checkpoint; 0 without one. A damaged one is the training's to refuse."""
+    if not checkpoint.is_file():
+        return 0
+    try:
+        with safe_open(checkpoint, framework="pt") as archive:
+            return int((archive.metadata() or {})["step"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return 0

@@ -1,0 +1,115 @@
+"""`dmn adapt`: from a labelled volume and somebody else's unlabelled one to a certified package."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from dmn_export.adapt.execute import Adapted
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Option(
+            help="The labelled volume: a folder with image.* and mask.*, or IMAGE::MASK.", show_default=False
+        ),
+    ],
+    target: Annotated[str, typer.Option(help="The unlabelled volume to adapt to.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Package to write, NAME.zip.", show_default=False)
+    ],
+    source_voxel_nm: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Voxel size of the source in nm [the file's].")
+    ] = None,
+    target_voxel_nm: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Voxel size of the target in nm [the file's].")
+    ] = None,
+    student: Annotated[
+        Literal["s8", "s16", "s32"] | None, typer.Option(help="Size of the network in the package [s16].")
+    ] = None,
+    budget: Annotated[
+        Literal["quick", "standard", "thorough"], typer.Option(help="How long to train.")
+    ] = "standard",
+    init: Annotated[
+        Path | None,
+        typer.Option(help="A finished run on the source to begin from, instead of training one."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of the runs, kept [NAME.adapt beside the package].")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="In place of a key of every stage's recipe; may be repeated."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where it stopped; finished stages are kept.")
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Begin anew: drop former runs, replace the package; with --resume the package alone.",
+        ),
+    ] = False,
+) -> None:
+    """Adapt a network to an unlabelled volume and pack it: train, adapt, teach a student, certify, judge.
+
+    No label of the target is read. Says first how long it will take, and at the end, as well as that can be
+    said without labels, how good the result is.
+    """
+    from dmn_export.adapt.execute import adapt
+    from dmn_export.adapt.wishes import AdaptWishes
+    from dmn_runtime.commands.infer import parse_spacing
+    from dmn_train.commands.told import train_and_tell
+
+    wishes = AdaptWishes(
+        source,
+        target,
+        None if source_voxel_nm is None else parse_spacing("--source-voxel-nm", source_voxel_nm),
+        None if target_voxel_nm is None else parse_spacing("--target-voxel-nm", target_voxel_nm),
+        student,
+        budget,
+        init,
+        seed,
+        tuple(set_ or []),
+    )
+    try:
+        adapted = adapt(
+            wishes,
+            output,
+            work or output.with_suffix(".adapt"),
+            resume=resume,
+            overwrite=overwrite,
+            say=_say,
+            train_stage=lambda placed, folder, on: train_and_tell(placed, folder, resume=on, overwrite=False),
+        )
+    except KeyboardInterrupt:
+        _say("stopped; nothing that was learned is lost: the same command with --resume goes on from here")
+        raise
+    typer.echo(_summary(adapted, target))
+
+
+def _say(sentence: str) -> None:
+    typer.echo(sentence, err=True)
+
+
+def _summary(adapted: "Adapted", target: str) -> str:
+    from dmn_export.adapt.quality_report import quality_lines
+
+    package = adapted.package
+    contract = package.contract
+    return "\n".join(
+        [
+            f"{package.path}: {contract.name}, {package.path.stat().st_size / 1e6:.2f} MB, certified in "
+            f"{', '.join(contract.precisions)}",
+            *(f"  left out: {sentence}" for sentence in adapted.refused),
+            *quality_lines(adapted.findings, adapted.alarms),
+            f"{adapted.quality}: the same as a file",
+            f"next: dmn infer {package.path} {target} -o segmentation.ome.zarr",
+        ]
+    )

@@ -1,0 +1,200 @@
+"""Two volumes in, one certified package out; stopped anywhere, it goes on; faults leave nothing behind."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from dmn_export.adapt import execute
+from dmn_export.adapt.execute import Adapted, adapt, train_quietly
+from dmn_export.adapt.quality_report import quality_path
+from dmn_export.adapt.wishes import AdaptWishes
+from dmn_runtime.errors import DmnError, OutputError, RunError, UsageError, VolumeError
+from dmn_runtime.package import open_package
+from dmn_runtime.selftest import run_test_tile
+from dmn_train.finish import Outcome
+from dmn_train.loop import Progress, train
+from dmn_train.material import load_material
+from dmn_train.recipe import PlacedRecipe, parse_recipe
+from dmn_train.run import Run, load_run
+from dmn_train.student.plan import without_nones
+from dmn_train.validate import validation_iou
+
+
+def no_time(runners: dict[str, object], *_: object) -> dict[str, float]:
+    """Stand in for timing: all runners take the same time."""
+    return dict.fromkeys(runners, 1e6)
+
+
+def run_it(wishes: AdaptWishes, folder: Path, **keys: object) -> Adapted:
+    return adapt(wishes, folder / "mito.zip", folder / "mito.adapt", timer=no_time, **keys)  # type: ignore[arg-type]
+
+
+def target_iou(run: Run, folder: Path) -> float:
+    """Return the foreground IoU on the target, whose labels serve this alone."""
+    values = without_nones(run.placed.recipe.as_json())
+    source = {"image": "target.tif", "mask": "truth.tif", "voxel_nm": [10.0, 10.0, 10.0]}
+    scored = parse_recipe({**values, "method": {}, "init": None, "data": {"source": source}}, "scored")
+    material = load_material(PlacedRecipe(scored, folder))
+    return validation_iou(run.network(), run.spec, material.train, run.threshold)
+
+
+@pytest.mark.usefixtures("small")
+def test_two_volumes_become_a_package_that_beats_the_source_alone(
+    wishes: AdaptWishes, two_volumes: Path
+) -> None:
+    said: list[str] = []
+    ticks = count(0, 1)
+    adapted = run_it(wishes, two_volumes, say=said.append, seconds=lambda: float(next(ticks)))
+    work = two_volumes / "mito.adapt"
+    base, final = load_run(work / "base"), load_run(work / "adapt")
+    assert target_iou(final, two_volumes) > target_iou(base, two_volumes) + 0.2
+    assert run_test_tile(open_package(two_volumes / "mito.zip")).max_dp <= 1e-4
+    assert final.facts["init"]["weights_sha256"] == base.facts["weights_sha256"]
+    # A second a step and a look by the clock that was given; export: 20 s and 800 times 1 s.
+    (estimate,) = (line for line in said if line.startswith("this will take about "))
+    assert estimate == (
+        "this will take about 16 min on this machine: base 65 s (60 steps), adapt 65 s (60 steps), "
+        "export 14 min"
+    )
+    report = json.loads(adapted.quality.read_text())
+    assert adapted.quality == quality_path(two_volumes / "mito.zip") == two_volumes / "mito.quality.json"
+    assert (report["format"], report["package"]) == ("dmn-quality", "mito.zip")
+    assert report["package_sha256"] == adapted.package.sha256
+    assert [one["name"] for one in report["findings"]] == ["agreement", "uncertainty", "foreground", "shape"]
+    assert report["signs"]["judged_by_teacher"] is False
+    assert "mito.adapt" not in json.dumps(adapted.package.contract.provenance)
+    assert adapted.package.contract.description == (
+        "mitochondrion segmentation, learned from image.tif and adapted without labels to target.tif."
+    )
+
+
+class Stopped(Exception):
+    """What kill -9 is to a test."""
+
+
+def stop_at(wanted: str, at: int) -> object:
+    """Train, but stop stage `wanted` after step `at`, or before it for 0."""
+
+    def train_stage(placed: PlacedRecipe, folder: Path, resume: bool) -> Outcome:
+        if folder.name == wanted and at == 0:
+            raise Stopped
+
+        def tell(told: Progress) -> None:
+            if folder.name == wanted and told.done == at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return train(placed, folder, resume=resume, tell=tell)
+
+    return train_stage
+
+
+def train_alone(wishes: AdaptWishes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train all stages and stop where the package would be made."""
+
+    def refuse(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as unpacked:
+        unpacked.setattr(execute, "export_run", refuse)
+        with pytest.raises(Stopped):
+            run_it(wishes, folder)
+
+
+@pytest.mark.usefixtures("small")
+def test_it_goes_on_after_each_stage_to_the_same_bits(
+    wishes: AdaptWishes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes = replace(
+        wishes, student="s8", overrides=(*wishes.overrides[1:], "loop.steps=4", "loop.checkpoint_every=2")
+    )
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    train_alone(wishes, whole, monkeypatch)
+    trained: list[str] = []
+
+    def note(placed: PlacedRecipe, folder: Path, resume: bool) -> Outcome:
+        trained.append(f"{folder.name}{' on' if resume else ''}")
+        return train_quietly(placed, folder, resume)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_it(wishes, broken, train_stage=stop_at("base", 3))
+    for stage, at in (("adapt", 0), ("adapt", 2), ("distil", 0)):
+        with pytest.raises((KeyboardInterrupt, Stopped)):
+            run_it(wishes, broken, resume=True, train_stage=stop_at(stage, at))
+    assert not (broken / "mito.zip").exists()
+    run_it(wishes, broken, resume=True, train_stage=note)
+    assert trained == ["distil"]
+    said: list[str] = []
+    (broken / "mito.quality.json").unlink()
+    again = run_it(wishes, broken, resume=True, train_stage=stop_at("", 0), say=said.append)
+    assert again.quality.is_file()
+    assert f"{broken / 'mito.zip'}: packed before" in said
+    for stage in ("base", "adapt", "distil"):
+        one, two = (folder / "mito.adapt" / stage / "weights.safetensors" for folder in (whole, broken))
+        assert one.read_bytes() == two.read_bytes(), stage
+    signs = json.loads((broken / "mito.quality.json").read_text())["signs"]
+    assert signs["judged_by_teacher"] is True
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_to_begin_from_is_not_trained_again(
+    wishes: AdaptWishes, two_volumes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(wishes, overrides=(*wishes.overrides, "loop.steps=2"))
+    train_alone(short, two_volumes, monkeypatch)
+    second = tmp_path / "second"
+    second.mkdir()
+    init = two_volumes / "mito.adapt" / "base"
+    train_alone(replace(short, init=init, overrides=short.overrides[1:]), second, monkeypatch)
+    assert sorted(path.name for path in (second / "mito.adapt").iterdir()) == ["adapt", "adapt.json"]
+    facts = load_run(second / "mito.adapt" / "adapt").facts
+    base = load_run(two_volumes / "mito.adapt" / "base").facts
+    assert facts["init"]["weights_sha256"] == base["weights_sha256"]
+    assert facts["network"]["base"] == 4
+
+
+def refusals(wishes: AdaptWishes, folder: Path) -> list[tuple[AdaptWishes, type[DmnError], str]]:
+    mask = np.full((6, 96, 96), 7, np.uint8)
+    tifffile.imwrite(folder / "odd_mask.tif", mask, photometric="minisblack")
+    tifffile.imwrite(folder / "short_mask.tif", mask[:3], photometric="minisblack")
+    image = folder / "labelled" / "image.tif"
+    return [
+        (replace(wishes, source="nowhere"), UsageError, "names no folder and no two volumes"),
+        (replace(wishes, target="nowhere.tif"), VolumeError, "does not exist"),
+        (replace(wishes, source_voxel_nm=None), UsageError, "add --source-voxel-nm Z,Y,X, in nm"),
+        (replace(wishes, target_voxel_nm=None), UsageError, "add --target-voxel-nm Z,Y,X, in nm"),
+        (
+            replace(wishes, source=f"{image}::{folder / 'short_mask.tif'}"),
+            VolumeError,
+            "name the labels of this",
+        ),
+        (
+            replace(wishes, source=f"{image}::{folder / 'odd_mask.tif'}"),
+            VolumeError,
+            "holds the values 7, wanted",
+        ),
+        (replace(wishes, init=folder / "nothing"), RunError, "is no run folder"),
+        (replace(wishes, overrides=("loop.bath=1",)), DmnError, "did you mean loop.batch?"),
+    ]
+
+
+@pytest.mark.usefixtures("small")
+def test_faults_are_found_before_anything_is_written(wishes: AdaptWishes, two_volumes: Path) -> None:
+    for wrong, kind, sentence in refusals(wishes, two_volumes):
+        with pytest.raises(kind) as caught:
+            run_it(wrong, two_volumes)
+        assert sentence in str(caught.value)
+        assert not (two_volumes / "mito.adapt").exists()
+    (two_volumes / "mito.zip").write_bytes(b"kept")
+    with pytest.raises(OutputError, match="exists already"):
+        run_it(wishes, two_volumes)
+    assert not (two_volumes / "mito.adapt").exists()
+    assert (two_volumes / "mito.zip").read_bytes() == b"kept"

@@ -1,0 +1,143 @@
+"""The stages as recipes: which there are, what each starts from, what they share. Nothing is read."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dmn_export.adapt.defaults import ADAPTATION, BUDGETS
+from dmn_export.adapt.plan import Plan, file_name, plan_stages, working_nm
+from dmn_export.adapt.source_files import SourceFiles
+from dmn_export.adapt.volumes import Volumes
+from dmn_export.adapt.wishes import AdaptWishes
+from dmn_runtime.errors import RecipeError, UsageError
+from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.recipe import PlacedRecipe, parse_recipe
+
+VOLUMES = Volumes(
+    SourceFiles("/d/image.tif", "/d/mask.tif"), (20, 300, 300), (5.0, 5.0, 5.0), "/d/t.tif", (50.0, 4.6, 4.6)
+)
+WISHES = AdaptWishes("/d", "/d/t.tif")
+
+
+def plan(wishes: AdaptWishes = WISHES, volumes: Volumes = VOLUMES, base: Any = None) -> Plan:
+    return plan_stages(wishes, volumes, "mito", Path("/w"), base)
+
+
+def run_of(spec: NetworkSpec, slices: list[int] | None = None, image: str = "/d/image.tif") -> Any:
+    values: dict[str, Any] = {
+        "name": "r",
+        "working_voxel_nm": 8.0,
+        "class_name": "vesicle",
+        "network": {"base": spec.base, "levels": spec.levels, "context_slices": spec.context_slices},
+        "data": {"source": {"image": image, "mask": "/d/mask.tif", "voxel_nm": [5.0, 5.0, 5.0]}},
+        "normalisation": {"clip": 3.0},
+    }
+    if slices:
+        values["validate"] = {"slices": slices}
+    return SimpleNamespace(spec=spec, placed=PlacedRecipe(parse_recipe(values, "r"), Path("/r")))
+
+
+def test_by_default_a_base_run_is_adapted_and_nothing_is_distilled() -> None:
+    made = plan()
+    assert [stage.name for stage in made.stages] == ["base", "adapt"]
+    assert (made.adapted, made.final, made.distils) == (Path("/w/adapt"), Path("/w/adapt"), False)
+    base, adapt = (stage.placed.recipe for stage in made.stages)
+    assert (base.method.name, base.data.target, base.init) == ("source_only", (), None)
+    assert adapt.method.name == ADAPTATION["name"]
+    assert adapt.init is not None
+    assert made.stages[1].placed.locate(adapt.init.run) == "/w/base"
+    assert [target.image for target in adapt.data.target] == ["/d/t.tif"]
+    assert adapt.data.target[0].voxel_nm == (50.0, 4.6, 4.6)
+    assert base.network.spec == adapt.network.spec == NetworkSpec(16, 3, 0)
+    assert base.working_voxel_nm == adapt.working_voxel_nm == 10.0
+    assert (base.name, adapt.name) == ("mito-base", "mito")
+
+
+def test_a_small_student_is_taught_by_the_adapted_network() -> None:
+    made = plan(replace(WISHES, student="s8"))
+    assert [stage.name for stage in made.stages] == ["base", "adapt", "distil"]
+    assert (made.adapted, made.final, made.distils) == (Path("/w/adapt"), Path("/w/distil"), True)
+    base, adapt, distil = (stage.placed.recipe for stage in made.stages)
+    assert [one.network.spec.base for one in (base, adapt, distil)] == [16, 16, 8]
+    assert distil.method.distil is not None
+    assert made.stages[2].placed.locate(distil.method.distil.teacher) == "/w/adapt"
+    assert (distil.init, adapt.name, distil.name) == (None, "mito-adapted", "mito")
+
+
+def test_a_large_student_is_adapted_itself() -> None:
+    made = plan(replace(WISHES, student="s32"))
+    assert [stage.placed.recipe.network.spec.base for stage in made.stages] == [32, 32]
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_budget_is_steps(budget: Any) -> None:
+    stages = plan(replace(WISHES, budget=budget, student="s8")).stages
+    found = [
+        (s.placed.recipe.loop.steps, s.placed.recipe.loop.batch, s.placed.recipe.optimiser.lr) for s in stages
+    ]
+    spent = [BUDGETS[budget].base, BUDGETS[budget].adapt, BUDGETS[budget].distil]
+    assert found == [(one.steps, one.batch, one.lr) for one in spent]
+
+
+def test_a_run_to_begin_from_takes_the_first_stages_place() -> None:
+    wishes = replace(WISHES, init=Path("/r/run"))
+    made = plan(wishes, base=run_of(NetworkSpec(16, 3, 1), slices=[10, 14]))
+    (adapt,) = made.stages
+    recipe = adapt.placed.recipe
+    assert recipe.init is not None
+    assert adapt.placed.locate(recipe.init.run) == "/r/run"
+    assert (recipe.network.spec, recipe.working_voxel_nm) == (NetworkSpec(16, 3, 1), 8.0)
+    assert (recipe.normalisation.clip, recipe.class_name) == (3.0, "vesicle")
+    assert recipe.validate_ is not None
+    assert recipe.validate_.slices == (10, 14)
+    other = plan(wishes, base=run_of(NetworkSpec(16, 3, 1), slices=[10, 14], image="/other/image.tif"))
+    assert other.stages[0].placed.recipe.validate_ is None
+
+
+def test_a_student_of_such_a_run_has_its_levels_and_slices() -> None:
+    wishes = replace(WISHES, init=Path("/r/run"), student="s8")
+    made = plan(wishes, base=run_of(NetworkSpec(32, 2, 1)))
+    assert [s.placed.recipe.network.spec for s in made.stages] == [
+        NetworkSpec(32, 2, 1),
+        NetworkSpec(8, 2, 1),
+    ]
+    with pytest.raises(UsageError, match=r"--student is larger .base 8. than the network of --init"):
+        plan(wishes, base=run_of(NetworkSpec(4, 2, 1)))
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(9, None), (10, (9, 10)), (25, (23, 25)), (200, (192, 200))])
+def test_the_last_slices_of_the_source_are_held_out(count: int, held_out: tuple[int, int] | None) -> None:
+    made = plan(volumes=replace(VOLUMES, source_shape=(count, 300, 300)))
+    validate = made.stages[0].placed.recipe.validate_
+    assert (None if validate is None else validate.slices) == held_out
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "working"), [(5.0, 4.6, 10.0), (5.0, 16.0, 16.0), (20.0, 4.0, 20.0)]
+)
+def test_the_network_works_at_10_nm_or_the_coarser_volume(
+    source: float, target: float, working: float
+) -> None:
+    made = replace(VOLUMES, source_nm=(50.0, source, source), target_nm=(99.0, target, target))
+    assert working_nm(made) == working
+
+
+def test_overrides_are_laid_over_every_stage() -> None:
+    made = plan(replace(WISHES, student="s8", seed=3, overrides=("loop.batch=2",)))
+    assert {(s.placed.recipe.loop.batch, s.placed.recipe.loop.seed) for s in made.stages} == {(2, 3)}
+    with pytest.raises(RecipeError, match=r"the recipe of stage base: unknown key loop\.bath"):
+        plan(replace(WISHES, overrides=("loop.bath=2",)))
+
+
+def test_a_valid_mask_goes_along() -> None:
+    files = replace(VOLUMES.source, valid="/d/valid.tif")
+    recipe = plan(volumes=replace(VOLUMES, source=files)).stages[1].placed.recipe
+    assert recipe.data.source.valid == "/d/valid.tif"
+
+
+@pytest.mark.parametrize(("name", "file"), [("mito", "mito"), ("_my mito", "my-mito"), ("é", "adapted")])
+def test_any_package_names_its_runs(name: str, file: str) -> None:
+    assert file_name(name) == file

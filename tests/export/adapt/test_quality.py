@@ -1,0 +1,83 @@
+"""The quality sentences on both sides of each of their lines."""
+
+from dataclasses import replace
+
+import pytest
+
+from dmn_export.adapt.quality import CAVEAT, Signs, findings
+from dmn_export.adapt.quality_report import Alarm, quality_lines
+
+GOOD = Signs(
+    agreement=0.9,
+    judged_by_teacher=True,
+    entropy=0.1,
+    target_share=0.06,
+    source_share=0.05,
+    solidity=0.95,
+    source_solidity=0.96,
+    tiles=24,
+)
+
+
+@pytest.mark.parametrize(
+    ("index", "sign", "value", "verdict"),
+    [
+        (0, "agreement", 0.851, "good"),
+        (0, "agreement", 0.849, "look closer"),
+        (0, "agreement", 0.701, "look closer"),
+        (0, "agreement", 0.699, "alarming"),
+        (1, "entropy", 0.149, "good"),
+        (1, "entropy", 0.151, "look closer"),
+        (1, "entropy", 0.299, "look closer"),
+        (1, "entropy", 0.301, "alarming"),
+        (2, "target_share", 0.0099, "alarming"),
+        (2, "target_share", 0.0101, "look closer"),
+        (2, "target_share", 0.0249, "look closer"),
+        (2, "target_share", 0.0251, "good"),
+        (2, "target_share", 0.0999, "good"),
+        (2, "target_share", 0.1001, "look closer"),
+        (2, "target_share", 0.2499, "look closer"),
+        (2, "target_share", 0.2501, "alarming"),
+        (3, "solidity", 0.989, "good"),
+        (3, "solidity", 0.931, "good"),
+        (3, "solidity", 0.929, "look closer"),
+        (3, "solidity", 0.901, "look closer"),
+        (3, "solidity", 0.899, "alarming"),
+        (3, "solidity", None, "alarming"),
+    ],
+)
+def test_each_sign_has_its_lines(index: int, sign: str, value: float | None, verdict: str) -> None:
+    found = findings(replace(GOOD, **{sign: value}))  # type: ignore[arg-type]
+    assert found[index].verdict == verdict
+    assert [one.verdict for i, one in enumerate(found) if i != index] == ["good"] * 3
+
+
+def test_the_words_are_for_a_microscopist() -> None:
+    agreement, uncertainty, foreground, shape = (one.sentence for one in findings(GOOD))
+    assert agreement == (
+        "of all that the packed network or the large teacher calls foreground on 24 tiles of the target, 90% "
+        "is called so by both (good from 85%, alarming below 70%)"
+    )
+    assert "0.10 on a scale from 0, sure of every pixel, to 1, knows nothing" in uncertainty
+    assert "certain mistakes do not show here" in uncertainty
+    assert foreground.startswith("6.0% of the target is found to be foreground, 1.2 times the 5.0% of")
+    assert shape.startswith("the objects found fill 95.0% of their convex outlines and those of the source's")
+    alone = findings(replace(GOOD, judged_by_teacher=False))[0].sentence
+    assert "the network itself, shown the tiles turned" in alone
+
+
+@pytest.mark.parametrize(
+    ("missing", "where"), [("solidity", "the target"), ("source_solidity", "the source's labels")]
+)
+def test_without_objects_there_are_no_shapes(missing: str, where: str) -> None:
+    shape = findings(replace(GOOD, **{missing: None}))[3]  # type: ignore[arg-type]
+    assert shape.sentence == f"no object of 50 px or more in {where}, so there are no shapes to compare"
+
+
+def test_the_report_repeats_alarms_and_ends_with_what_it_is_not() -> None:
+    lines = quality_lines(findings(GOOD), [Alarm("adapt", "the teacher is sure of 0.10% of it")])
+    assert lines[0] == "quality, estimated without a label of the target:"
+    assert [line.split()[0] for line in lines[1:5]] == ["agreement", "uncertainty", "foreground", "shape"]
+    assert lines[5] == "  alarm of stage adapt: the teacher is sure of 0.10% of it"
+    assert lines[6] == f"  {CAVEAT}"
+    assert "none of this replaces labels" in CAVEAT

@@ -1,0 +1,118 @@
+"""The work folder: what may be written into, what is gone on with, what is refused in one sentence."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dmn_export.adapt.plan import plan_stages
+from dmn_export.adapt.volumes import look_at
+from dmn_export.adapt.wishes import AdaptWishes
+from dmn_export.adapt.work import FRESH, StageState, begin_work, check_work, record_of, states
+from dmn_runtime.errors import DmnError, OutputError, RunError
+from dmn_train.loop import Progress, train
+
+RECORD: dict[str, Any] = {"--budget": "quick", "--seed": 0, "--student": None}
+
+
+def begun(folder: Path) -> Path:
+    begin_work(folder, RECORD, resume=False)
+    return folder
+
+
+def test_a_new_folder_is_begun_and_gone_on_with(tmp_path: Path) -> None:
+    folder = tmp_path / "mito.adapt"
+    check_work(folder, RECORD, resume=False, overwrite=False)
+    assert not folder.exists()
+    check_work(begun(folder), RECORD, resume=True, overwrite=False)
+    stored = json.loads((folder / "adapt.json").read_text())
+    assert (stored["format"], stored["format_version"], stored["wishes"]) == ("dmn-adapt", 1, RECORD)
+    check_work(folder, RECORD, resume=False, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("made", "keys", "kind", "sentence"),
+    [
+        (
+            "nothing",
+            {"resume": True},
+            RunError,
+            "holds no adaptation to go on with: start it without --resume",
+        ),
+        ("file", {}, OutputError, "is a file, wanted a folder for the runs: choose another --work"),
+        ("other", {}, OutputError, "holds something that is no adaptation, so it is kept"),
+        ("other", {"overwrite": True}, OutputError, "holds something that is no adaptation, so it is kept"),
+        ("begun", {}, OutputError, "holds a former adaptation: give --resume to go on with it"),
+        ("damaged", {"resume": True}, RunError, "is damaged"),
+        ("newer", {"resume": True}, RunError, "is dmn-adapt version 2, wanted dmn-adapt version 1"),
+        (
+            "quick",
+            {"resume": True},
+            RunError,
+            'was begun with --budget "thorough" and is now to go on with "quick": resume with the same',
+        ),
+    ],
+)
+def test_what_must_not_be_written_into_is_kept(
+    tmp_path: Path, made: str, keys: dict[str, bool], kind: type[DmnError], sentence: str
+) -> None:
+    folder = tmp_path / "work"
+    stored = {"format": "dmn-adapt", "format_version": 1, "wishes": {**RECORD, "--budget": "thorough"}}
+    if made == "file":
+        folder.write_bytes(b"")
+    elif made != "nothing":
+        folder.mkdir()
+        text = {
+            "other": None,
+            "damaged": "{",
+            "newer": json.dumps({**stored, "format_version": 2}),
+        }.get(made, json.dumps(stored))
+        (folder / ("notes.txt" if text is None else "adapt.json")).write_text(text or "mine")
+    before = sorted(folder.iterdir()) if folder.is_dir() else []
+    with pytest.raises(kind) as caught:
+        check_work(folder, RECORD, **{"resume": False, "overwrite": False, **keys})
+    assert sentence in str(caught.value)
+    assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
+
+
+def test_to_begin_anew_drops_former_runs_and_nothing_else(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "work")
+    for name, file in (("base", "run.json"), ("adapt", "started.json"), ("distil", "notes.txt")):
+        (folder / name).mkdir()
+        (folder / name / file).write_text("{}")
+    begin_work(folder, RECORD, resume=True)
+    assert (folder / "base" / "run.json").exists()
+    begun(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["adapt.json", "distil"]
+
+
+def test_stages_are_recognised_by_their_runs(wishes: AdaptWishes, tmp_path: Path) -> None:
+    short = replace(wishes, overrides=(*wishes.overrides, "loop.steps=4", "loop.checkpoint_every=2"))
+    volumes = look_at(short)
+    plan = plan_stages(short, volumes, "mito", tmp_path / "work")
+    begin_work(tmp_path / "work", record_of(short, volumes), resume=False)
+    assert states(plan, resume=True) == [FRESH, FRESH]
+    base, adapted = plan.stages
+
+    def die(told: Progress) -> None:
+        if told.done == 3:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        train(base.placed, base.folder, tell=die)
+    assert states(plan, resume=True)[0] == StageState(begun=True, done=2, finished=False)
+    train(base.placed, base.folder, resume=True)
+    train(adapted.placed, adapted.folder)
+    done = StageState(begun=True, done=4, finished=True)
+    assert states(plan, resume=True) == [done, done]
+    assert states(plan, resume=False) == [FRESH, FRESH]
+
+    other = plan_stages(replace(short, seed=9), volumes, "mito", tmp_path / "work")
+    with pytest.raises(RunError, match="holds a run of another recipe"):
+        states(other, resume=True)
+    facts = json.loads((base.folder / "run.json").read_text())
+    (base.folder / "run.json").write_text(json.dumps({**facts, "weights_sha256": "0" * 64}))
+    with pytest.raises(RunError, match="was trained from other weights than"):
+        states(plan, resume=True)
