@@ -76,8 +76,8 @@ class Arrivals:
     """Decides which slices are complete as far as size and time can tell.
 
     A slice has come to rest when two looks at least `settle_s` apart found the same stamp and no look between
-    them another. A file that was seen under a temporary name and now bears a slice's is at rest at once: its
-    writer has said so by renaming it.
+    them another. A file that was seen under a temporary name and now bears a slice's, its stamp being the
+    same, is at rest at once: its writer has said so by renaming it.
     """
 
     def __init__(self, settle_s: float) -> None:
@@ -85,7 +85,7 @@ class Arrivals:
         self._settle_s = settle_s
         self._since: dict[str, tuple[Stamp, float]] = {}
         self._settled: dict[str, Stamp] = {}
-        self._temporary: frozenset[int] = frozenset()
+        self._temporary: dict[int, Stamp] = {}
 
     def observe(self, listing: Mapping[str, Entry], now_s: float) -> Changes:
         """Take in a look at the folder at `now_s` (seconds of any clock that does not go back)."""
@@ -96,7 +96,7 @@ class Arrivals:
         settled = {name: e.stamp for name, e in slices.items() if self._comes_to_rest(name, e, now_s)}
         self._settled |= settled
         self._since = {name: seen for name, seen in self._since.items() if name in slices}
-        self._temporary = frozenset(e.inode for n, e in listing.items() if n not in slices and e.inode)
+        self._temporary = {e.inode: e.stamp for n, e in listing.items() if n not in slices and e.inode}
         return Changes(settled, lost)
 
     def standing(self) -> dict[str, Stamp]:
@@ -112,7 +112,8 @@ class Arrivals:
         if name in self._settled:
             return False
         stamp, since_s = self._since.get(name, (None, now_s))
-        if stamp is None and entry.inode in self._temporary:
+        # The inode alone says nothing: that of a lock file that was removed is given to the next new file.
+        if stamp is None and self._temporary.get(entry.inode) == entry.stamp:
             return True
         if stamp != entry.stamp:
             since_s = now_s

@@ -43,9 +43,18 @@ def test_a_complete_file_that_changes_or_goes_is_lost_and_waited_for_again(chang
 
 def test_a_file_that_is_renamed_into_place_is_complete_at_once() -> None:
     arrivals = Arrivals(settle_s=100.0)
-    arrivals.observe({"s1.tif.part": entry(3, inode=7), "s2.tif": entry(1, inode=8)}, 0.0)
+    arrivals.observe({"s1.tif.part": entry(9, 2, inode=7), "s2.tif": entry(1, inode=8)}, 0.0)
     found = arrivals.observe({"s1.tif": entry(9, 2, inode=7), "s2.tif": entry(1, inode=8)}, 1.0)
     assert found == Changes({"s1.tif": Stamp(9, 2)})
+
+
+@pytest.mark.parametrize("half", [entry(4, 1, inode=7), entry(1, 2, inode=7)])
+def test_a_file_that_was_given_the_inode_of_another_waits(half: Entry) -> None:
+    arrivals = Arrivals(settle_s=2.0)
+    arrivals.observe({"run.lock": entry(1, 1, inode=7)}, 0.0)
+    assert arrivals.observe({"s1.tif": half}, 0.5) == Changes()
+    assert arrivals.observe({"s1.tif": half}, 2.4) == Changes()
+    assert arrivals.observe({"s1.tif": half}, 2.5) == Changes({"s1.tif": half.stamp})
 
 
 def test_a_system_without_inodes_waits() -> None:
