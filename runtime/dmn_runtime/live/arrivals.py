@@ -35,27 +35,21 @@ class Changes:
 
 
 def list_folder(folder: Path) -> dict[str, Entry]:
-    """Return every file in `folder`, by name; one that vanishes meanwhile is left out.
+    """Return every file in `folder`, by name; one that vanishes or cannot be looked at is left out.
 
     Raises:
-        VolumeError: the folder is gone or closed to us.
+        OSError: the folder is gone or closed to us.
     """
     found = {}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                try:
-                    if entry.is_file():
-                        stat = entry.stat()
-                        inode = entry.inode() if os.name != "nt" else 0
-                        found[entry.name] = Entry(Stamp(stat.st_size, stat.st_mtime_ns), inode)
-                except FileNotFoundError:
-                    continue
-    except OSError as error:
-        raise VolumeError(
-            f"{folder} cannot be watched ({error.strerror or error}): check the folder and the network, then "
-            "go on with --resume"
-        ) from error
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if entry.is_file():
+                    stat = entry.stat()
+                    inode = entry.inode() if os.name != "nt" else 0
+                    found[entry.name] = Entry(Stamp(stat.st_size, stat.st_mtime_ns), inode)
+            except OSError:
+                continue  # not there yet: the lag meter names the slice that a run waits for
     return found
 
 
@@ -63,12 +57,24 @@ def stamp_of(path: Path) -> Stamp | None:
     """Return the version of a file as the system knows it now; None where there is none.
 
     On Windows a folder's list may lag behind the files in it.
+
+    Raises:
+        VolumeError: the system does not tell.
     """
     try:
         stat = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise VolumeError(
+            f"{path} cannot be looked at ({reason_of(error)}): check the file and the network"
+        ) from error
     return Stamp(stat.st_size, stat.st_mtime_ns)
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of an error."""
+    return error.strerror or str(error)
 
 
 @final

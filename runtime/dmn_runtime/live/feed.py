@@ -11,8 +11,9 @@ import numpy as np
 
 from dmn_runtime.errors import VolumeError
 from dmn_runtime.geometry import Region
-from dmn_runtime.live.arrivals import Arrivals, Entry, Stamp, stamp_of
+from dmn_runtime.live.arrivals import Arrivals, Stamp, stamp_of
 from dmn_runtime.live.lag import LagCounter, Progress
+from dmn_runtime.live.looks import ListFolder, Looks
 from dmn_runtime.live.schedule import (
     Look,
     Segment,
@@ -53,7 +54,7 @@ class Place:
     series: Series
     model: SliceFile
     poll_s: float
-    list_folder: Callable[[Path], dict[str, Entry]]
+    list_folder: ListFolder
     now: Callable[[], float]
 
 
@@ -97,6 +98,7 @@ class Feed:
         self._ledger = ledger
         self._until = until
         self._say = say
+        self._looks = Looks(place.folder, place.list_folder, place.now, say)
         self._depth = 0
         self._names: dict[int, tuple[str, Stamp]] = {}
         self._slices: dict[int, int | None] = {}
@@ -110,7 +112,7 @@ class Feed:
         self._wrong: dict[int, _Wrong] = {}
         self._told: set[str] = set()
         self._polled_s: float | None = None
-        self._heard: set[str] = set()  # files that were there at the start, or have been counted
+        self._heard: set[str] | None = None  # files that were there at the start, or have been counted
         self._lock = threading.RLock()
 
     def __iter__(self) -> "Feed":
@@ -137,20 +139,20 @@ class Feed:
         """Look at the folder.
 
         Raises:
-            VolumeError: it is gone.
+            VolumeError: it has been out of sight for too long.
         """
         with self._lock:
             now_s = self._place.now()
             if only_if_due and self._polled_s is not None and now_s - self._polled_s < self._place.poll_s:
                 return
-            is_first = self._polled_s is None
             self._polled_s = now_s
-            if is_first:  # what came to rest while the run waited for its first slices
+            listing = self._looks.look()
+            if listing is None:
+                return
+            if self._heard is None:  # what came to rest while the run waited for its first slices
+                self._heard = set(listing)
                 for name, stamp in self._arrivals.standing().items():
                     self._arrive(name, stamp, now_s, backlog=True)
-            listing = self._place.list_folder(self._place.folder)
-            if is_first:
-                self._heard = set(listing)
             changes = self._arrivals.observe(listing, now_s)
             for name in changes.lost:
                 self._lose(name, now_s)
@@ -296,23 +298,31 @@ class Feed:
     def _look(self, z: int) -> None:
         """Decode a slice; it is known by its content from here on, or it is wrong."""
         name, stamp = self._names[z]
-        path = self._place.folder / name
         try:
-            if stamp_of(path) != stamp:
-                raise FileNotFoundError  # between two looks at the folder it changed or went away
-            pixels = self._decoded(path)
-            if stamp_of(path) != stamp:
-                raise FileNotFoundError
-        except FileNotFoundError:
-            self._unsettle(z, name)
+            pixels = self._unchanged(self._place.folder / name, stamp)
         except VolumeError as error:
-            # A file that changed while it was decoded is not wrong: it is being written.
-            if stamp_of(path) == stamp:
-                self._is_wrong(z, stamp, str(error))
-            else:
-                self._unsettle(z, name)
+            self._is_wrong(z, stamp, str(error))
+            return
+        if pixels is None:
+            self._unsettle(z, name)
         else:
             self._know(z, pixels)
+
+    def _unchanged(self, path: Path, stamp: Stamp) -> Voxels | None:
+        """Decode a file of the version `stamp`; None where it is, or meanwhile becomes, another or none.
+
+        Raises:
+            VolumeError: it is wrong. One that changed while it was decoded is not: it is being written.
+        """
+        if stamp_of(path) != stamp:
+            return None
+        try:
+            pixels = self._decoded(path)
+        except VolumeError:
+            if stamp_of(path) != stamp:
+                return None
+            raise
+        return pixels if stamp_of(path) == stamp else None
 
     def _unsettle(self, z: int, name: str) -> None:
         self._arrivals.forget(name)
@@ -321,8 +331,6 @@ class Feed:
         self._reopen(z)
 
     def _decoded(self, path: Path) -> Voxels:
-        if not path.exists():
-            raise FileNotFoundError
         model = self._place.model
         one = inspect_slice(path, model.kind, SLICES)
         if (one.shape, one.dtype) != (model.shape, model.dtype):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from dmn_runtime.errors import UsageError, VolumeError
 from dmn_runtime.geometry import Spacing
-from dmn_runtime.live.arrivals import Arrivals, Entry
+from dmn_runtime.live.arrivals import Arrivals
+from dmn_runtime.live.looks import ListFolder, Looks
 from dmn_runtime.live.series import Series, find_series
 from dmn_runtime.live.whole import require_whole
 from dmn_runtime.normalise import histogram
@@ -27,12 +28,12 @@ class Timing:
     """The seam to clock and folder, which tests replace.
 
     `now` gives seconds of a clock that does not go back, `pause` waits so many, `list_folder` gives the files
-    of a folder.
+    of a folder, or raises OSError.
     """
 
     now: Callable[[], float]
     pause: Callable[[float], None]
-    list_folder: Callable[[Path], dict[str, Entry]]
+    list_folder: ListFolder
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,11 @@ def wait_for_head(
         VolumeError: the folder is gone, or its files are not the slices of one acquisition.
     """
     told: set[str] = set()
+    looks = Looks(folder, timing.list_folder, timing.now, say)
     while True:
-        arrivals.observe(timing.list_folder(folder), timing.now())
+        listing = looks.look()
+        if listing is not None:
+            arrivals.observe(listing, timing.now())
         names = sorted(arrivals.standing())
         series = wanted.series
         if series is None and len(names) >= wanted.count:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmn_runtime.errors import VolumeError
+from dmn_runtime.volume.border import foreign_errors
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIECE_BYTES = 2**20
@@ -23,12 +24,12 @@ def require_whole(path: Path, kind: str) -> None:
         kind: "TIFF", "PNG" or "JPEG".
 
     Raises:
-        VolumeError: it is not whole.
+        VolumeError: it is not whole, or cannot be read.
     """
     is_whole = {"PNG": _is_whole_png, "JPEG": _is_whole_jpeg}.get(kind)
     if is_whole is None:
         return
-    with path.open("rb") as file:
+    with foreign_errors(str(path), kind), path.open("rb") as file:
         if not is_whole(file):
             raise VolumeError(
                 f"{path} is not a whole {kind}: it may be damaged or cut off, copy or export it again"

@@ -1,5 +1,6 @@
 """A microscope in miniature: a clock that only pauses move, and slices that come when it says so."""
 
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from dmn_runtime.live.arrivals import list_folder
+from dmn_runtime.live.arrivals import Entry, list_folder
 from dmn_runtime.live.head import Timing
 from dmn_runtime.live.layout import LiveOptions
 from dmn_runtime.live.run import LiveWatch, watch_folder
@@ -56,6 +57,7 @@ class Microscope:
         self.idle = 0
         self.said: list[str] = []
         self.shown: list[str] = []
+        self.out_of_sight = False
         folder.mkdir(exist_ok=True)
 
     def pause(self, seconds: float) -> None:
@@ -69,14 +71,20 @@ class Microscope:
 
     @property
     def timing(self) -> Timing:
-        return Timing(lambda: self.now_s, self.pause, list_folder)
+        return Timing(lambda: self.now_s, self.pause, self.list_folder)
+
+    def list_folder(self, folder: Path) -> dict[str, Entry]:
+        if self.out_of_sight:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return list_folder(folder)
 
     def write(self, name: str, content: bytes) -> None:
         (self.folder / name).write_bytes(content)
 
     def run(self, package: Path, output: Path, live: LiveOptions, **more: Any) -> Report | None:
-        """Run live mode, on ONNX Runtime: bytes must not depend on speeds."""
-        options = Options(str(package), str(self.folder), output, engine="cpu", workers=2, **more)
+        """Run live mode, on ONNX Runtime unless told otherwise: bytes must not depend on speeds."""
+        given = {"engine": "cpu", "workers": 2, **more}
+        options = Options(str(package), str(self.folder), output, **given)
         watch = LiveWatch(self.said.append, self.shown.append)
         return watch_folder(options, live, watch, self.timing)
 

@@ -1,5 +1,7 @@
 """When a file has come to rest: by looks at a folder alone."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,27 @@ def test_a_folder_is_listed_without_what_is_no_file(tmp_path: Path) -> None:
     assert list(found) == ["s1.tif"]
     assert found["s1.tif"].stamp == stamp_of(tmp_path / "s1.tif")
     assert found["s1.tif"].stamp.size == 3
-    assert stamp_of(tmp_path / "s3.tif") is None
-    with pytest.raises(VolumeError, match="cannot be watched"):
+    with pytest.raises(FileNotFoundError):
         list_folder(tmp_path / "gone")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows makes links only for some")
+def test_a_folder_is_listed_without_a_file_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "s1.tif").write_bytes(b"abc")
+    (tmp_path / "s2.tif").symlink_to("s2.tif")
+    assert list(list_folder(tmp_path)) == ["s1.tif"]
+
+
+def test_a_stamp_is_none_without_a_file_and_a_sentence_without_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s1.tif").write_bytes(b"abc")
+    assert stamp_of(tmp_path / "s3.tif") is None
+    assert stamp_of(tmp_path / "s1.tif" / "s3.tif") is None
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(VolumeError, match=r"s1.tif cannot be looked at \(Permission denied\)"):
+        stamp_of(tmp_path / "s1.tif")

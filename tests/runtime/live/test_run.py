@@ -1,5 +1,6 @@
 """Live mode from the outside: whatever comes in whatever order, the output is that of the batch run."""
 
+import errno
 import json
 import random
 from collections.abc import Callable
@@ -652,3 +653,63 @@ def test_few_slices_and_a_network_with_context(
     batch(package, microscope, tmp_path / "batch.tif", intensity=(low, high))
     for live, wanted in zip(written(output), written(tmp_path / "batch.tif"), strict=True):
         np.testing.assert_array_equal(live, wanted)
+
+
+@pytest.mark.parametrize("way", ["open", "stat"])
+def test_a_slice_that_the_system_does_not_let_be_read_is_tried_again(
+    small_package: Package, microscope: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    package, output = small_package(), tmp_path / "seg.tif"
+    put(microscope, range(13))
+    method, closed = getattr(Path, way), [name_of(5, ".png")]
+
+    def refused(path: Path, *words: Any, **more: Any) -> Any:
+        if path.name in closed:
+            raise OSError(errno.EIO, "Input/output error")
+        return method(path, *words, **more)
+
+    monkeypatch.setattr(Path, way, refused)
+    microscope.events += [*[lambda: None] * 8, closed.clear]
+    report = microscope.run(package, output, LIVE, intensity=GREYS, block=(4, 32, 48))
+    assert report is not None
+    [warning] = [said for said in microscope.said if "the run waits for it" in said]
+    assert name_of(5, ".png") in warning
+    assert "Input/output error" in warning
+    require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
+
+
+def test_a_folder_that_is_out_of_sight_for_a_while_is_waited_for(
+    small_package: Package, microscope: Microscope, tmp_path: Path
+) -> None:
+    def vanish(away: bool) -> None:
+        microscope.out_of_sight = away
+
+    package, output = small_package(), tmp_path / "seg.tif"
+    vanish(True)
+    microscope.events += [lambda: None, partial(vanish, False), partial(put, microscope, range(9))]
+    microscope.events += [*[lambda: None] * 8, partial(vanish, True), *[lambda: None] * 5]
+    microscope.events += [partial(vanish, False), partial(put, microscope, range(9, 13))]
+    report = microscope.run(package, output, LIVE, intensity=GREYS, block=(4, 32, 48))
+    assert report is not None
+    assert report.voxels == 13 * SHAPE[0] * SHAPE[1]  # what was made of the slices stayed
+    assert len([said for said in microscope.said if "is out of sight (Stale file handle)" in said]) == 2
+    require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
+
+
+def test_a_folder_that_stays_out_of_sight_ends_the_run_which_can_be_resumed(
+    small_package: Package, microscope: Microscope, tmp_path: Path
+) -> None:
+    package, output, live = small_package(), tmp_path / "seg.tif", LiveOptions(until=13, poll_s=10.0)
+    put(microscope, range(9))
+
+    def vanish() -> None:
+        microscope.out_of_sight = True
+
+    microscope.events += [*[lambda: None] * 3, vanish]
+    with pytest.raises(VolumeError, match=r"cannot be watched \(Stale file handle\)"):
+        microscope.run(package, output, live, intensity=GREYS, block=(4, 32, 48))
+    assert "are kept: go on with --resume" in microscope.said[-1]
+    microscope.out_of_sight = False
+    put(microscope, range(9, 13))
+    assert microscope.run(package, output, live, resume=True, block=(4, 32, 48)) is not None
+    require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
