@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmn_runtime.clock import Clock, Occupancy
 from dmn_runtime.drift import share_drift
-from dmn_runtime.engines.base import Runner
 from dmn_runtime.engines.candidates import AUTO
 from dmn_runtime.engines.choose import choose, open_best
 from dmn_runtime.engines.examination import Wish
@@ -48,9 +46,9 @@ from dmn_runtime.sink.paths import OutputKind, output_kind, probability_path
 from dmn_runtime.source import read_working
 from dmn_runtime.stream import Steps, run_stream
 from dmn_runtime.tiles import mask_of
+from dmn_runtime.timed_steps import TimedSteps
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.open import open_volume
-from dmn_runtime.workforce import gather_workforce
 
 
 @dataclass(frozen=True)
@@ -100,12 +98,13 @@ def infer(options: Options, watch: Watch) -> Report | None:
             require_same_run(report_path(options.output), setup, fingerprint)
             watch.say(f"{options.output} is complete already")
             return None
-        drift = warn(watch, drift_of(setup))
-        run = _Run(setup, runner, fingerprint, watch, begin_s + chosen_s, chosen_s)
-        opened.callback(run.engine.close)
+        drift = warn(watch.say, drift_of(setup))
+        steps = TimedSteps(setup, runner, watch.say, begin_s + chosen_s, chosen_s)
+        opened.callback(steps.force.engine.close)
+        run = _Run(setup, steps, fingerprint, watch)
         with run.executed(start) as ledger:
             statistics = statistics_of(setup) if run.resumed else run.statistics
-            drift += warn(watch, share_drift(package.contract.domain, statistics.foreground_share))
+            drift += warn(watch.say, share_drift(package.contract.domain, statistics.foreground_share))
             write_preview_beside(setup, statistics)
             report = make_report(setup, run.tally(started, statistics.foreground_share, drift))
             write_report(report_path(options.output), report)
@@ -144,33 +143,24 @@ def _precision_of(report: Path) -> dict[str, str]:
     return {"precision": precision} if isinstance(precision, str) else {}
 
 
-def warn(watch: Watch, sentences: Iterable[str]) -> tuple[str, ...]:
+def warn(say: Callable[[str], None], sentences: Iterable[str]) -> tuple[str, ...]:
     """Say each sentence as a warning; return them all."""
     said = tuple(sentences)
     for sentence in said:
-        watch.say(f"warning: {sentence}")
+        say(f"warning: {sentence}")
     return said
 
 
 class _Run:
     """The stream of one run, between an opened ledger and a finished output."""
 
-    def __init__(
-        self, setup: Setup, runner: Runner, fingerprint: str, watch: Watch, begin_s: float, chosen_s: float
-    ) -> None:
+    def __init__(self, setup: Setup, steps: TimedSteps, fingerprint: str, watch: Watch) -> None:
         self.setup = setup
+        self.steps = steps
         self.fingerprint = fingerprint
-        self.clock = Clock()
-        self.queues = Occupancy()
         self.watch = watch
-        self.begin_s = begin_s
-        self.chosen_s = chosen_s
-        self.first_tile_s: float | None = None
         self.resumed = False
         self.statistics = SliceStatistics(setup.plan.output_shape)
-        self.voxels = 0
-        self.force = gather_workforce(setup, runner, self.clock, watch.say)
-        self.engine = self.force.engine
         self.seams: SeamCheck | None = None
         self._lock = threading.Lock()
 
@@ -180,7 +170,7 @@ class _Run:
 
         Until then an interrupted run can be resumed, if only for its report.
         """
-        header = ledger_header(self.setup, self.fingerprint, self.engine.description)
+        header = ledger_header(self.setup, self.fingerprint, self.steps.force.engine.description)
         if start is Start.UNREPORTED:
             ledger = Ledger.resume(self.setup.options.output, header)
             self.resumed = True
@@ -188,7 +178,7 @@ class _Run:
             with opened_output(self.setup, start, header) as (sink, ledger):
                 self._stream(sink, ledger)
                 remove_old_report(self.setup.options.output)
-                with self.clock.stage("write"):
+                with self.steps.clock.stage("write"):
                     sink.finish()
         try:
             yield ledger
@@ -197,16 +187,20 @@ class _Run:
 
     def _stream(self, sink: Sink, ledger: Ledger) -> None:
         """Write every block that is not yet finished."""
-        options, plan = self.setup.options, self.setup.plan
+        options, plan, force = self.setup.options, self.setup.plan, self.steps.force
         self.resumed = bool(ledger.done)
         todo = [index for index in range(len(plan)) if index not in ledger.done]
         if options.check_seams:
-            self.seams = SeamCheck(plan, todo, self.engine, self._read_again)
+            self.seams = SeamCheck(plan, todo, force.engine, self._read_again)
         finished = sum(plan.block_at(index).output.size for index in ledger.done)
         self.watch.begin(prod(plan.output_shape) - finished)
-        steps = Steps(self._read, lambda block, p: self._write(block, p, sink, ledger), self._advance)
+        steps = Steps(
+            lambda block: self.steps.read(block, self.setup.volume.read),
+            lambda block, p: self._write(block, p, sink, ledger),
+            self._advance,
+        )
         try:
-            run_stream(plan, todo, self.force.work, steps, self.force.threads, self.queues)
+            run_stream(plan, todo, force.work, steps, force.threads, self.steps.queues)
         except BaseException as error:
             if ledger.has_blocks and not isinstance(error, OutputError):  # which says so itself
                 self.watch.say(f"finished blocks of {options.output} are kept: run again with --resume")
@@ -216,64 +210,30 @@ class _Run:
 
     def tally(self, started: datetime, foreground_share: float, drift: tuple[str, ...]) -> Tally:
         """Return what this run counted."""
-        busy_s = self.clock.busy_s
-        if "prepare" in busy_s:
-            busy_s["resample"] = busy_s.pop("prepare") - busy_s["read"]
-        return Tally(
-            self.fingerprint,
-            self.engine.description,
-            busy_s,
-            self.queues.means(),
-            perf_counter() - self.begin_s,
-            self.chosen_s,
-            self.first_tile_s,
-            self.voxels,
-            started,
-            self.resumed,
-            foreground_share,
-            drift,
-            None if self.seams is None else self.seams.score(),
+        seams = None if self.seams is None else self.seams.score()
+        return self.steps.tally(
+            started, self.fingerprint, foreground_share, drift, resumed=self.resumed, seams=seams
         )
-
-    def _read(self, block: Block) -> Voxels:
-        read = self.setup.volume.read
-
-        def timed(region: Region) -> Voxels:
-            with self.clock.stage("read"):
-                return read(region)
-
-        with self.clock.stage("prepare"):
-            return self.force.read(timed, block)
 
     def _read_again(self, region: Region) -> Voxels:
         return read_working(self.setup.volume.read, self.setup.plan, region)
 
     def _advance(self, voxels: int) -> None:
-        if self.first_tile_s is None:
-            self.first_tile_s = perf_counter() - self.begin_s
+        self.steps.advance()
         self.watch.advance(voxels * self.setup.output_share)
 
     def _write(self, block: Block, working: NDArray[np.uint8], sink: Sink, ledger: Ledger) -> None:
         if self.seams is not None:
-            with self.clock.stage("seams"):
+            with self.steps.clock.stage("seams"):
                 self.seams.observe(block, working)
-        with self.clock.stage("assemble"):
-            probability, mask = assemble(self.setup, block, working)
-        with self.clock.stage("write"):
+
+        def put(probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
             sink.write(block.output, probability, mask)
             ledger.record(block.index, block_crc(probability, mask))
+
+        probability, mask = self.steps.write(block, working, put)
         with self._lock:
             self.statistics.add(block.output, probability, mask)
-            self.voxels += block.output.size
-
-
-def assemble(
-    setup: Setup, block: Block, working: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return probability and mask of `block.output`, uint8 zyx, from the probability of `block.core`."""
-    back = setup.plan.back
-    probability = back.apply(working, block.core, block.output).astype(np.uint8, copy=False)
-    return probability, mask_of(probability, setup.threshold)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from dmn_runtime.errors import UsageError, VolumeError
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.live.arrivals import Arrivals
-from dmn_runtime.live.looks import ListFolder, Looks
-from dmn_runtime.live.series import Series, find_series
+from dmn_runtime.live.looks import ListFolder, Looks, look_once
+from dmn_runtime.live.series import Series, find_series, is_slice_name
 from dmn_runtime.live.whole import require_whole
-from dmn_runtime.normalise import histogram
+from dmn_runtime.normalise import histogram, sample_regions
 from dmn_runtime.volume.file_volume import FileVolume
 from dmn_runtime.volume.open import ZARR_MARKS
 from dmn_runtime.volume.slices import SliceFile, inspect_slice, open_slices, read_slice
@@ -76,6 +76,7 @@ class Wanted:
 
     Attributes:
         count: slices in a row, from the first one on.
+        alone: take no more, even if more are there: what they would tell is known.
         first: the number of slice 0; None takes the smallest there is.
         series: of the run that is resumed; None looks at the names.
         voxel_nm: overrides what the files say.
@@ -83,6 +84,7 @@ class Wanted:
     """
 
     count: int
+    alone: bool
     first: int | None
     series: Series | None
     voxel_nm: Spacing | None
@@ -134,6 +136,26 @@ def wait_for_head(
         timing.pause(poll_s)
 
 
+def head_of_finished(folder: Path, wanted: Wanted, list_folder: ListFolder) -> Head:
+    """Return the head of the slices of a finished output, which are there or will not come: look once.
+
+    Raises:
+        VolumeError: one is missing or cannot be read, or the folder is gone.
+    """
+    names = sorted(filter(is_slice_name, look_once(folder, list_folder)))
+    series = wanted.series
+    if series is None and names:
+        series = find_series(str(folder), names, wanted.first)
+    there = _in_a_row(series, names)
+    if series is None or len(there) < wanted.count:
+        missing = "none" if series is None else f"no slice {series.first + len(there)}"
+        raise VolumeError(
+            f"the output is finished with {counted(wanted.count, 'slice')}, and {folder} has {missing} of "
+            "them: put back what it was made from, or choose another output"
+        )
+    return _head_of([folder / name for name in there[: wanted.count]], folder, series, wanted)
+
+
 def _in_a_row(series: Series | None, names: list[str]) -> list[str]:
     """Return the names of slices 0, 1, ... up to the first that is missing."""
     if series is None:
@@ -148,17 +170,22 @@ def _in_a_row(series: Series | None, names: list[str]) -> list[str]:
 
 def _head(folder: Path, series: Series, names: list[str], wanted: Wanted) -> Head:
     """Return the head of as many slices as are there, or of those that are wanted if another is faulty."""
+    fewest = [folder / name for name in names[: wanted.count]]
+    if wanted.alone:
+        return _head_of(fewest, folder, series, wanted)
     try:
         return _head_of([folder / name for name in names[: wanted.depth]], folder, series, wanted)
     except VolumeError:
-        return _head_of([folder / name for name in names[: wanted.count]], folder, series, wanted)
+        return _head_of(fewest, folder, series, wanted)
 
 
 def _head_of(paths: list[Path], folder: Path, series: Series, wanted: Wanted) -> Head:
     # One of several: a lone slice would be taken to be as thick as its pixels are high.
     model = inspect_slice(paths[0], series.kind, wanted.depth or 2)
-    for path in paths:
-        require_whole(path, series.kind)
+    # Only what is sampled is read, however much is there: the run looks at every other slice in its turn.
+    sampled = {region.start[0] for region in sample_regions((len(paths), *model.shape))}
+    for z in sorted({0, *sampled}):
+        require_whole(paths[z], series.kind)
     read_slice(model)
     source = open_slices(paths, series.kind, folder_format(series.kind))
     volume = FileVolume(str(folder), source, wanted.voxel_nm)

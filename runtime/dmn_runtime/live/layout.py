@@ -25,6 +25,8 @@ from dmn_runtime.volume.source import Source
 FIRST_DEPTH = 64
 """Slices of an output whose end is not known, to begin with; it grows by half whenever it is full."""
 DEEPEST_KEYS = ("volume_shape", "working_shape", "output_shape")
+FINISHED = (Start.COMPLETE, Start.UNREPORTED)
+"""How a run goes on whose output is finished."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def end_of(until: int | None, output: Path, start: Start) -> int | None:
     Raises:
         UsageError: the output is finished with another number.
     """
-    if start not in (Start.COMPLETE, Start.UNREPORTED):
+    if start not in FINISHED:
         return until
     depth = finished_depth(output)
     if until not in (None, depth):
@@ -109,13 +111,25 @@ def live_layout(
     # Not cut to a short volume: a resumed run may be given another end, and its blocks stay as they are.
     depth = BLOCK_SLICES if options.block is None else options.block[0]
     plan = replace(plan, block=(depth, *plan.block[1:]))
-    _check_memory(plan, volume)
+    refuse_large(plan, volume, 1)  # a GPU, which is not chosen yet, has more readers
     given = replace(options, intensity=options.intensity or begun.intensity)
     return Layout(plan, head.counts, intensity_of(given, contract, head.counts, head.volume.path))
 
 
-def _check_memory(plan: Plan, volume: FileVolume) -> None:
-    slices = 2 * (plan.block[0] + 2 * plan.footprint.context_slices)
+def refuse_large(plan: Plan, volume: FileVolume, readers: int) -> None:
+    """Refuse a plan whose decoded slices do not fit into memory.
+
+    The shelf holds those of a block with its context, and so does every thread that reads one.
+
+    Args:
+        plan: of the run.
+        volume: to be.
+        readers: threads that read blocks at once.
+
+    Raises:
+        PlanError: names what they need and what there is.
+    """
+    slices = (1 + readers) * (plan.block[0] + 2 * plan.footprint.context_slices)
     needed = slices * volume.shape[1] * volume.shape[2] * volume.dtype.itemsize
     there = memory_bytes()
     if there is not None and needed > there:

@@ -1,29 +1,23 @@
 """One live run: a folder that fills becomes an output that grows, and at the end a finished one."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from threading import Lock
 from time import monotonic, perf_counter, sleep
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmn_runtime.clock import Clock, Occupancy
 from dmn_runtime.drift import share_drift
-from dmn_runtime.engines.base import Runner
 from dmn_runtime.engines.choose import Choice, choose, open_best
 from dmn_runtime.errors import OutputError
-from dmn_runtime.geometry import Region
 from dmn_runtime.inference import (
-    Watch,
     as_begun,
-    assemble,
     opened_output,
     remove_old_report,
     statistics_of,
@@ -34,9 +28,19 @@ from dmn_runtime.live.arrivals import Arrivals, list_folder
 from dmn_runtime.live.begun import Begun, begun_run
 from dmn_runtime.live.drift import moved_greys
 from dmn_runtime.live.feed import Feed, Place
-from dmn_runtime.live.head import SLICES, Head, Timing, Wanted, folder_format, require_folder, wait_for_head
+from dmn_runtime.live.head import (
+    SLICES,
+    Head,
+    Timing,
+    Wanted,
+    folder_format,
+    head_of_finished,
+    require_folder,
+    wait_for_head,
+)
 from dmn_runtime.live.lag import meter_line
 from dmn_runtime.live.layout import (
+    FINISHED,
     LiveOptions,
     deeper,
     end_of,
@@ -44,6 +48,7 @@ from dmn_runtime.live.layout import (
     live_header,
     live_layout,
     live_volume,
+    refuse_large,
     refuse_live_options,
     sampled_voxels,
     with_depth,
@@ -52,7 +57,7 @@ from dmn_runtime.normalise import histogram
 from dmn_runtime.package import open_package, resolve_package
 from dmn_runtime.plan import Block
 from dmn_runtime.report import Report, write_report
-from dmn_runtime.run_report import Tally, make_report, report_path, require_same_run
+from dmn_runtime.run_report import make_report, report_path, require_same_run
 from dmn_runtime.setup import Options, Setup, drift_of, engine_wish, refuse_input_as_output, set_up
 from dmn_runtime.sink.base import Sink
 from dmn_runtime.sink.ledger import Ledger, LedgerHeader, block_crc
@@ -66,10 +71,10 @@ from dmn_runtime.sink.open import (
     resize_partial,
 )
 from dmn_runtime.stream import Steps, run_stream
+from dmn_runtime.timed_steps import TimedSteps
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.file_volume import FileVolume
 from dmn_runtime.volume.slices import open_slices
-from dmn_runtime.workforce import gather_workforce
 
 SYSTEM = Timing(monotonic, sleep, list_folder)
 
@@ -114,38 +119,52 @@ def watch_folder(
             begun, wish = begun_run(options.output), as_begun(wish, options.output)
         until = end_of(live.until, options.output, start)
         arrivals = Arrivals(live.settle_s)
-        wanted = Wanted(
-            _head_slices(options, start, until), live.first, begun.series, options.voxel_nm, until
-        )
-        head = wait_for_head(folder, wanted, arrivals, timing, live.poll_s, watch.say, watch.show)
+        wanted = _wanted(options, live, start, begun, until)
+        if start in FINISHED:
+            head = head_of_finished(folder, wanted, timing.list_folder)
+        else:
+            head = wait_for_head(folder, wanted, arrivals, timing, live.poll_s, watch.say, watch.show)
         opened.callback(head.volume.close)
         volume = live_volume(head, until)
         layout = live_layout(options, package.contract, volume, head, begun, wish.workers)
         chosen_s = -perf_counter()
-        choice, runner = open_best(package, choose(package, wish, watch.say), wish, watch.say)
+        choice = choose(package, wish, watch.say)
+        if start is Start.COMPLETE:
+            _require_same(set_up(options, package, volume, layout, choice, wish.workers), head)
+            watch.say(f"{options.output} is complete already")
+            return None
+        choice, runner = open_best(package, choice, wish, watch.say)
         opened.callback(runner.close)
         chosen_s += perf_counter()
         setup = set_up(options, package, volume, layout, choice, wish.workers)
-        run = _LiveRun(setup, head, live, watch, timing, until, sampled_voxels(options, begun, layout))
-        run.begin(runner, opened, begin_s + chosen_s, chosen_s)
-        if start is Start.COMPLETE:
-            whole = run.with_volume(head.volume)
-            require_same_run(report_path(options.output), whole, head.volume.fingerprint())
-            watch.say(f"{options.output} is complete already")
-            return None
+        steps = TimedSteps(setup, runner, watch.say, begin_s + chosen_s, chosen_s)
+        opened.callback(steps.force.engine.close)
+        refuse_large(setup.plan, volume, steps.force.threads.readers)
         if not options.resume:
             prepare_output(options.output, overwrite=options.overwrite, resume=False)
+        run = _LiveRun(setup, steps, head, live, watch, timing, until, sampled_voxels(options, begun, layout))
         return run.finish(start, arrivals, started)
 
 
+def _wanted(options: Options, live: LiveOptions, start: Start, begun: Begun, until: int | None) -> Wanted:
+    """Return what a run wants of its first slices before it begins."""
+    # A run that goes on knows everything of them but their shape.
+    alone = start is Start.RESUME
+    count = 1 if alone else _head_slices(options, start, until)
+    return Wanted(count, alone, live.first, begun.series, options.voxel_nm, until)
+
+
 def _head_slices(options: Options, start: Start, until: int | None) -> int:
-    """Return for how many slices a run waits before it begins."""
-    if start is Start.RESUME:
-        return 1
-    if until is not None and start is not Start.FRESH:
+    if until is not None and start in FINISHED:
         return until
     # Two names tell which number in them counts the slices.
     return min(SLICES if options.intensity is None else 2, until or SLICES)
+
+
+def _require_same(setup: Setup, head: Head) -> None:
+    """Refuse to call an output complete that was made from other slices, or otherwise."""
+    whole = replace(setup, volume=head.volume, counts=head.counts)
+    require_same_run(report_path(setup.options.output), whole, head.volume.fingerprint())
 
 
 def batch_line(setup: Setup, choice: Choice) -> str:
@@ -176,6 +195,7 @@ class _LiveRun:
     def __init__(
         self,
         setup: Setup,
+        steps: TimedSteps,
         head: Head,
         live: LiveOptions,
         watch: LiveWatch,
@@ -184,36 +204,27 @@ class _LiveRun:
         sampled: int,
     ) -> None:
         self.setup = setup
+        self.steps = steps
         self.head = head
         self.live = live
         self.watch = watch
         self.timing = timing
         self.until = until
         self.sampled = sampled
-        self.clock, self.queues = Clock(), Occupancy()
-        self.first_tile_s: float | None = None
-        self.voxels = 0
-        self._lock = Lock()
         self.resumed = False
-
-    def begin(self, runner: Runner, opened: ExitStack, begin_s: float, chosen_s: float) -> None:
-        """Gather who does the work; say what the run goes by."""
-        self.begin_s, self.chosen_s = begin_s, chosen_s
-        self.force = gather_workforce(self.setup, runner, self.clock, self.watch.say)
-        opened.callback(self.force.engine.close)
-
-    def with_volume(self, volume: FileVolume) -> Setup:
-        """Return the setup of the whole volume, which is there now."""
-        return replace(self.setup, volume=volume, counts=histogram(volume))
 
     def finish(self, start: Start, arrivals: Arrivals, started: datetime) -> Report:
         """Segment what is to come; finish the output and all that stands beside it."""
         output = self.setup.options.output
-        warned = self._warn(drift_of(replace(self.setup, volume=self.head.volume)))
-        header = live_header(self.setup, self.head, self.force.engine.description, self.sampled)
+        # One slice says little, and what the first ones said was told when the run was begun.
+        early: Iterable[str] = ()
+        if start is not Start.RESUME:
+            early = drift_of(replace(self.setup, volume=self.head.volume))
+        warned = warn(self.watch.say, early)
+        header = live_header(self.setup, self.head, self.steps.force.engine.description, self.sampled)
         if start is Start.UNREPORTED:
             ledger = Ledger.resume(output, header)
-            whole, fingerprint = self.with_volume(self.head.volume), self.head.volume.fingerprint()
+            whole, fingerprint = self._with_volume(self.head.volume), self.head.volume.fingerprint()
             self.resumed = True
         else:
             ledger, whole, fingerprint = self._segmented(start, header, arrivals)
@@ -222,6 +233,10 @@ class _LiveRun:
                 return self._report(whole, fingerprint, ledger, warned, started)
         finally:
             ledger.close()
+
+    def _with_volume(self, volume: FileVolume) -> Setup:
+        """Return the setup of the whole volume, which is there now."""
+        return replace(self.setup, volume=volume, counts=histogram(volume))
 
     def _segmented(self, start: Start, header: LedgerHeader, arrivals: Arrivals) -> tuple[Ledger, Setup, str]:
         """Stream until the end; return the ledger, the setup of the whole volume and its fingerprint."""
@@ -237,7 +252,7 @@ class _LiveRun:
                 with ExitStack() as sinks:
                     sink, whole, fingerprint = self._stream(sink, ledger, arrivals, sinks)
                     remove_old_report(self.setup.options.output)
-                    with self.clock.stage("write"):
+                    with self.steps.clock.stage("write"):
                         sink.finish()
             except BaseException as error:
                 self._say_what_is_kept(error, ledger)
@@ -297,12 +312,12 @@ class _LiveRun:
         steps = Steps(
             lambda block: self._read(block, feed),
             lambda block, p: self._write(block, p, feed, sink),
-            self._advance,
+            lambda _: self.steps.advance(),
         )
-        indices: Iterator[int] = chain([first], feed)
+        indices, force = chain([first], feed), self.steps.force
         feed.lag.begin_work(self.timing.now())
         try:
-            run_stream(self.setup.plan, indices, self.force.work, steps, self.force.threads, self.queues)
+            run_stream(self.setup.plan, indices, force.work, steps, force.threads, self.steps.queues)
         finally:
             feed.drained()
             feed.lag.end_work(self.timing.now())
@@ -316,37 +331,23 @@ class _LiveRun:
     def _whole(self, feed: Feed) -> Setup:
         kind = self.head.series.kind
         source = open_slices(feed.paths(), kind, folder_format(kind))
-        return self.with_volume(FileVolume(self.setup.volume.path, source, self.setup.options.voxel_nm))
+        return self._with_volume(FileVolume(self.setup.volume.path, source, self.setup.options.voxel_nm))
 
     def _read(self, block: Block, feed: Feed) -> Voxels:
-        def timed(region: Region) -> Voxels:
-            with self.clock.stage("read"):
-                return feed.read(block, region)
-
-        with self.clock.stage("prepare"):
-            patch = self.force.read(timed, block)
+        patch = self.steps.read(block, lambda region: feed.read(block, region))
         feed.has_read(block)
         return patch
 
     def _write(self, block: Block, working: NDArray[np.uint8], feed: Feed, sink: Sink) -> None:
-        with self.clock.stage("assemble"):
-            probability, mask = assemble(self.setup, block, working)
-        with self.clock.stage("write"):
+        def put(probability: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
             sink.write(block.output, probability, mask)
             feed.record(block, block_crc(probability, mask))
-        with self._lock:
-            self.voxels += block.output.size
-        self._show(feed)
 
-    def _advance(self, _: int) -> None:
-        if self.first_tile_s is None:
-            self.first_tile_s = perf_counter() - self.begin_s
+        self.steps.write(block, working, put)
+        self._show(feed)
 
     def _show(self, feed: Feed) -> None:
         self.watch.show(meter_line(feed.progress()))
-
-    def _warn(self, sentences: Iterator[str] | list[str]) -> tuple[str, ...]:
-        return warn(Watch(self.watch.say, lambda _: None, lambda _: None), sentences)
 
     def _report(
         self, whole: Setup, fingerprint: str, ledger: Ledger, warned: tuple[str, ...], started: datetime
@@ -355,11 +356,12 @@ class _LiveRun:
         contract, statistics = whole.package.contract, statistics_of(whole)
         drift = [*drift_of(whole), *moved_greys(whole.intensity, whole.counts, contract.normalisation)]
         drift += share_drift(contract.domain, statistics.foreground_share)
-        self._warn([sentence for sentence in drift if sentence not in warned])
+        warn(self.watch.say, [sentence for sentence in drift if sentence not in warned])
         write_preview_beside(whole, statistics)
-        report = make_report(
-            whole, self._tally(started, fingerprint, statistics.foreground_share, tuple(drift))
+        tally = self.steps.tally(
+            started, fingerprint, statistics.foreground_share, tuple(drift), resumed=self.resumed
         )
+        report = make_report(whole, tally)
         # The map is that of the first slices, not of the sample with which it was compared.
         normalisation = replace(report.normalisation, sampled_voxels=self.sampled)
         report = replace(report, normalisation=normalisation)
@@ -367,25 +369,3 @@ class _LiveRun:
         ledger.remove()
         self.watch.say(f"the same as a batch run: {batch_line(whole, whole.choice)}")
         return report
-
-    def _tally(
-        self, started: datetime, fingerprint: str, foreground_share: float, drift: tuple[str, ...]
-    ) -> Tally:
-        busy_s = self.clock.busy_s
-        if "prepare" in busy_s:
-            busy_s["resample"] = busy_s.pop("prepare") - busy_s["read"]
-        return Tally(
-            fingerprint=fingerprint,
-            engine=self.force.engine.description,
-            busy_s=busy_s,
-            queues=self.queues.means(),
-            wall_s=perf_counter() - self.begin_s,
-            choose_s=self.chosen_s,
-            first_tile_s=self.first_tile_s,
-            voxels=self.voxels,
-            started=started,
-            resumed=self.resumed,
-            foreground_share=foreground_share,
-            drift=drift,
-            seams=None,
-        )

@@ -451,13 +451,13 @@ def test_a_run_that_ends_before_its_report_goes_on_to_it(
     from dmn_runtime.live import run
 
     put(microscope, range(13))
-    output = tmp_path / f"seg{suffix}"
+    package, output = small_package(), tmp_path / f"seg{suffix}"
     with monkeypatch.context() as patched:
         patched.setattr(run, "write_preview_beside", lambda *_: interrupt())
         with pytest.raises(KeyboardInterrupt):
-            microscope.run(small_package(), output, LIVE)
+            microscope.run(package, output, LIVE)
     assert output.exists()
-    report = microscope.run(small_package(), output, OPEN, resume=True)
+    report = microscope.run(package, output, OPEN, resume=True)
     assert report is not None
     assert report.voxels == 0
     assert report.resumed
@@ -713,3 +713,64 @@ def test_a_folder_that_stays_out_of_sight_ends_the_run_which_can_be_resumed(
     put(microscope, range(9, 13))
     assert microscope.run(package, output, live, resume=True, block=(4, 32, 48)) is not None
     require_equal_to_batch(package, microscope, output, block=(4, 32, 48))
+
+
+def test_a_run_does_not_read_a_backlog_before_it_begins(
+    small_package: Package, microscope: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dmn_runtime.live import head
+
+    package, output, checked = small_package(), tmp_path / "seg.tif", []
+    require_whole = head.require_whole
+
+    def counted(path: Path, kind: str) -> None:
+        checked.append(path.name)
+        require_whole(path, kind)
+
+    monkeypatch.setattr(head, "require_whole", counted)
+    put(microscope, range(40))
+    microscope.events += [*[lambda: None] * 6, interrupt]
+    with pytest.raises(KeyboardInterrupt):
+        microscope.run(package, output, OPEN, block=(8, 48, 70))
+    assert len(checked) == 16  # those that are sampled
+    checked.clear()
+    live = LiveOptions(until=40, poll_s=1.0)
+    report = microscope.run(package, output, live, resume=True, block=(8, 48, 70))
+    assert report is not None
+    assert checked == [name_of(0, ".png")]
+    assert report.normalisation.sampled_voxels == 16 * SHAPE[0] * SHAPE[1]
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_finished_output_whose_slices_are_gone_waits_for_nothing_and_opens_nothing(
+    small_package: Package,
+    microscope: Microscope,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reported: bool,
+) -> None:
+    from dmn_runtime.live import run
+
+    package, output = small_package(), tmp_path / "seg.tif"
+    put(microscope, range(13))
+    with monkeypatch.context() as patched:
+        if not reported:
+            patched.setattr(run, "write_preview_beside", lambda *_: interrupt())
+        try:
+            microscope.run(package, output, LIVE)
+        except KeyboardInterrupt:
+            assert not reported
+    finished_s = microscope.now_s
+    monkeypatch.setattr(run, "open_best", lambda *_: pytest.fail("an engine was opened"))
+    if reported:
+        assert microscope.run(package, output, OPEN, resume=True) is None
+        assert microscope.said[-1] == f"{output} is complete already"
+    (microscope.folder / name_of(4, ".png")).unlink()
+    with pytest.raises(VolumeError, match=r"finished with 13 slices, and .* has no slice 5 of them"):
+        microscope.run(package, output, OPEN, resume=True)
+    for rest in microscope.folder.iterdir():
+        rest.unlink()
+    wanted = "has none of them" if reported else "has no slice 1 of them"
+    with pytest.raises(VolumeError, match=wanted):
+        microscope.run(package, output, OPEN, resume=True)
+    assert microscope.now_s == finished_s
