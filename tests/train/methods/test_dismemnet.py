@@ -12,12 +12,13 @@ from torch import Tensor
 from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
-from dmn_train.methods.base import Method
+from dmn_train.methods.base import Method, views_of
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.networks.sizes import NetworkSpec
-from dmn_train.sections import DismemnetSection, LossSection, MeanTeacherSection
+from dmn_train.pseudo_labels import make_pseudo_labels
+from dmn_train.sections import DismemnetSection, LossSection, MeanTeacherSection, PseudoLabelSection
 from dmn_train.views import TargetViews
 
 STEPS = 16  # translation to step 3, bank in 4 and 5, then joint; the generator learns in 0-3, 4 and 8
@@ -33,6 +34,7 @@ SMALL: dict[str, Any] = {
         "stages": [0, 2, 4],
         "locations": 16,
         "until": 0.75,
+        "every": 4,
     },
     "memory": {"slots": 2, "width": 8},
     "labels": {"keep": 1.0, "agreement": False},
@@ -155,6 +157,19 @@ def test_the_loss_is_the_sum_of_its_terms(network: DomainNetwork, batch: Batch, 
     at_rest = method.losses(network, batch, JOINT)
     assert "translation" not in at_rest
     assert "gate" not in at_rest
+
+
+def test_distillation_counts_as_much_as_the_labels_do(
+    network: DomainNetwork, batch: Batch, spec: NetworkSpec
+) -> None:
+    alone = {**OFF, "distillation": {"weight": 0.4}, "strong_weight": 0.0, "masked_weight": 0.0}
+    method = make(network, spec, **alone, labels={"keep": 0.5})
+    losses = method.losses(network, batch, JOINT)
+    made = make_pseudo_labels(
+        method.teacher.predict(views_of(batch).plain), PseudoLabelSection(keep=0.5, agreement=False)
+    )
+    assert 0.4 < float(made.trust) < 0.6
+    torch.testing.assert_close(losses["loss"], losses["segmentation"] + 0.4 * made.trust * losses["distil"])
 
 
 def keys_at(method: Dismemnet, network: DomainNetwork, batch: Batch, progress: float) -> set[str]:
