@@ -85,7 +85,7 @@ def test_a_named_network_takes_context_slices() -> None:
             "method.name",
             "magic",
             "r: method.name is \"magic\", wanted 'source_only', 'adabn', 'mmd', 'coral', 'dann', 'ynet', "
-            "'mean_teacher' or 'dismemnet'",
+            "'mean_teacher', 'dismemnet' or 'distil'",
         ),
         (
             "method.histogram_matching",

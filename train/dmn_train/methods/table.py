@@ -6,9 +6,9 @@ from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
-from dmn_train.methods.distil import Distil
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
+from dmn_train.methods.distil import Distil
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
