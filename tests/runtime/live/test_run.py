@@ -193,22 +193,33 @@ def test_an_interrupt_while_blocks_are_under_way_loses_none(
     suffix: str,
 ) -> None:
     import threading
+    from _thread import interrupt_main
+
+    from dmn_runtime.sink.ledger import Ledger
+    from dmn_runtime.stream import _Stream
 
     package, output = small_package(context=1), tmp_path / f"seg{suffix}"
     more = {"intensity": GREYS, "block": (4, 16, 16)}
     put(microscope, range(13))
-    joined = threading.Thread.join
+    record, fail, told, recorded = Ledger.record, _Stream.fail, threading.Event(), []
 
-    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
-        ledger = ledger_path(output)
-        if timeout is not None and ledger.exists() and ledger.read_bytes().count(b'"block"') > 3:
-            monkeypatch.setattr(threading.Thread, "join", joined)
-            raise KeyboardInterrupt
-        joined(thread, 0.001)
+    def interrupting(ledger: Ledger, *block: Any) -> None:
+        record(ledger, *block)
+        recorded.append(block)
+        if len(recorded) == 4:
+            interrupt_main()
+            assert told.wait(5)
 
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        microscope.run(package, output, LIVE, **more)
+    def telling(stream: _Stream, error: BaseException) -> None:
+        fail(stream, error)
+        told.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "record", interrupting)
+        patched.setattr(_Stream, "fail", telling)
+        with pytest.raises(KeyboardInterrupt):
+            microscope.run(package, output, LIVE, **more)
+    assert 4 <= len(recorded) <= 5
     report = microscope.run(package, output, LIVE, resume=True, **more)
     assert report is not None
     assert 0 < report.voxels < 13 * SHAPE[0] * SHAPE[1]
