@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +37,15 @@ from dmn_runtime.gpu.memory_plan import UNKNOWN_VALUES_PER_PX, Need, plan_memory
 from dmn_runtime.machine import logical_cores, machine_facts
 from dmn_runtime.package import Package, open_package, resolve_package
 from dmn_runtime.phantom import make_phantom
-from dmn_runtime.plan import Block, Footprint, Plan, make_plan
+from dmn_runtime.plan import Footprint, Plan, make_plan
 from dmn_runtime.report import versions
 from dmn_runtime.setup import Layout, Options, Setup, engine_wish, lay_out, set_up
 from dmn_runtime.source import mirrored_inside, read_inside, read_working
-from dmn_runtime.stream import Steps, run_stream
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.workforce import Workforce, gather_workforce, largest_core
+
+sys.path.append(str(Path(__file__).parents[1]))
+from in_memory import MemoryVolume, pass_through
 
 ENGINES = ("cuda", "tensorrt", "tensorrt_rtx", "openvino", "cpu", "auto")
 SLAB = (8, 1024, 1024)
@@ -52,43 +53,6 @@ LOOKED_AT = 2
 """Blocks that the CPU computes too."""
 DRY_FREE_BYTES = 78 * 2**30
 MEGA = 1e6
-
-
-@dataclass(frozen=True)
-class ArrayVolume:
-    """A volume in main memory; satisfies `Volume` as far as a run without files goes."""
-
-    voxels: Voxels
-    voxel_nm: tuple[float, float, float]
-    path: str = "made-up tissue in memory"
-    format: str = "array"
-
-    @property
-    def shape(self) -> Triple:
-        """Voxels, zyx."""
-        z, y, x = self.voxels.shape
-        return (z, y, x)
-
-    @property
-    def dtype(self) -> Any:
-        """Of the voxels."""
-        return self.voxels.dtype
-
-    def read(self, region: Region) -> Voxels:
-        """Return a view: a reader of files would return an array of its own, and here nothing is read."""
-        return self.voxels[region.slices]
-
-    def fingerprint(self) -> str:
-        """Return nothing: no ledger asks."""
-        return ""
-
-    def close(self) -> None:
-        """Nothing to do."""
-
-    def __enter__(self) -> "ArrayVolume":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 @dataclass
@@ -133,22 +97,17 @@ def options_of(path: Path, given: argparse.Namespace) -> Options:
     )
 
 
-def volume_for(package: Package, shape: Triple) -> ArrayVolume:
+def volume_for(package: Package, shape: Triple) -> MemoryVolume:
     """Return a volume at the voxel size that the package works at, so that nothing is resampled."""
     contract = package.contract
     nm = contract.working_voxel_nm or contract.voxel_nm[1]
-    return ArrayVolume(made_up(shape, nm), (contract.voxel_nm[0], nm, nm))
+    return MemoryVolume(made_up(shape, nm), (contract.voxel_nm[0], nm, nm))
 
 
 def passed_through(setup: Setup, force: Workforce, out: NDArray[np.uint8]) -> tuple[float, Occupancy]:
     """Stream the volume into `out`; return the seconds and the queues."""
-
-    def write(block: Block, probability: NDArray[np.uint8]) -> None:
-        out[block.output.slices] = probability
-
-    steps = Steps(lambda block: force.read(setup.volume.read, block), write, lambda _: None)
-    queues, begin = Occupancy(), perf_counter()
-    run_stream(setup.plan, range(len(setup.plan)), force.work, steps, force.threads, queues)
+    begin = perf_counter()
+    queues = pass_through(setup, force, out, range(len(setup.plan)))
     return perf_counter() - begin, queues
 
 
@@ -243,7 +202,7 @@ def intentions(path: Path, given: argparse.Namespace) -> list[str]:
     package = open_package(resolve_package(str(path)))
     options, contract = options_of(path, given), package.contract
     nm = contract.working_voxel_nm or contract.voxel_nm[1]
-    volume = ArrayVolume(np.broadcast_to(np.uint8(0), given.shape), (nm, nm, nm))
+    volume = MemoryVolume(np.broadcast_to(np.uint8(0), given.shape), (nm, nm, nm))
     plan = _planned(options, package, volume)
     core = largest_core(plan)
     values = ceil(contract.values_per_px or UNKNOWN_VALUES_PER_PX)
@@ -259,7 +218,7 @@ def intentions(path: Path, given: argparse.Namespace) -> list[str]:
     ]
 
 
-def _planned(options: Options, package: Package, volume: ArrayVolume) -> Plan:
+def _planned(options: Options, package: Package, volume: MemoryVolume) -> Plan:
     contract = package.contract
     footprint = Footprint(contract.stride_px, contract.halo_px, contract.context_slices)
     return make_plan(
