@@ -34,7 +34,7 @@ class Budget:
 
 
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(Spent(500, 8, 3e-3, 50), Spent(200, 4, 1e-3, 20), Spent(400, 8, 3e-3, 40)),
-    "standard": Budget(Spent(2000, 8, 3e-3, 100), Spent(600, 4, 1e-3, 20), Spent(1000, 8, 3e-3, 100)),
+    "quick": Budget(Spent(500, 8, 3e-3, 50), Spent(200, 4, 1e-3, 20), Spent(400, 4, 3e-3, 40)),
+    "standard": Budget(Spent(2000, 8, 3e-3, 100), Spent(600, 4, 1e-3, 20), Spent(1000, 4, 3e-3, 100)),
     "thorough": Budget(Spent(4000, 8, 3e-3, 100), Spent(2000, 8, 1e-3, 50), Spent(4000, 8, 3e-3, 200)),
 }

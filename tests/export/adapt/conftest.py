@@ -14,10 +14,11 @@ from dmn_export.adapt import execute, plan
 from dmn_export.adapt.defaults import Budget, Spent
 from dmn_export.adapt.wishes import AdaptWishes
 from dmn_export.pipeline import Wishes
+from dmn_train.networks.sizes import NetworkSpec
+from dmn_train.student import agreement, target_tiles
 
 SHAPE = (6, 96, 96)
 TINY = (
-    "network={base=4, levels=2}",
     "loop.crop_px=32",
     "loop.batch=4",
     "loop.precision=32-true",
@@ -77,8 +78,11 @@ def wishes(two_volumes: Path) -> AdaptWishes:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make budgets and packages small."""
+    """Make networks, budgets and packages small."""
     spent = Budget(Spent(60, 4, 1e-2, 5), Spent(60, 4, 1e-2, 5), Spent(40, 4, 1e-2, 5))
+    monkeypatch.setattr(plan, "SIZES", {"s8": NetworkSpec(2, 2, 0), "s16": NetworkSpec(4, 2, 0)})
     monkeypatch.setitem(plan.BUDGETS, "standard", spent)
     monkeypatch.setattr(pipeline, "TILE_PX", 64)
     monkeypatch.setattr(execute, "Wishes", partial(Wishes, precisions=("fp32",)))
+    monkeypatch.setattr(agreement, "TILES", 4)
+    monkeypatch.setattr(target_tiles, "CORE_PX", 64)

@@ -88,6 +88,7 @@ def test_to_begin_anew_drops_former_runs_and_nothing_else(tmp_path: Path) -> Non
     assert sorted(path.name for path in folder.iterdir()) == ["adapt.json", "distil"]
 
 
+@pytest.mark.usefixtures("small")
 def test_stages_are_recognised_by_their_runs(wishes: AdaptWishes, tmp_path: Path) -> None:
     short = replace(wishes, overrides=(*wishes.overrides, "loop.steps=4", "loop.checkpoint_every=2"))
     volumes = look_at(short)

@@ -12,6 +12,7 @@ from dmn_runtime.errors import EXIT_USER_ERROR
 from dmn_train.loop import train
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
+from dmn_train.student import agreement, target_tiles
 
 TARGET = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]")
 
@@ -24,7 +25,11 @@ def teacher(placed: Callable[..., PlacedRecipe], folder: Path) -> Path:
     return folder / "teacher"
 
 
-def test_a_student_from_the_command_line(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_student_from_the_command_line(
+    teacher: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "TILES", 3)
+    monkeypatch.setattr(target_tiles, "CORE_PX", 64)
     run = teacher.parent / "student"
     words = ["distill", str(teacher), "--student", "s8", "-o", str(run), "--steps", "3"]
     assert main([*words, "--set", "loop.batch=2", "--set", "method.distil.recalibrate_crops=8"]) == 0

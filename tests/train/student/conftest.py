@@ -9,6 +9,7 @@ import torch
 
 from dmn_train.loop import train
 from dmn_train.recipe import PlacedRecipe
+from dmn_train.student import agreement, target_tiles
 
 ADAPTED = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]", "method.name=adabn")
 
@@ -24,3 +25,10 @@ def teacher(placed: Callable[..., PlacedRecipe], folder: Path) -> Path:
     tifffile.imwrite(folder / "target.tif", 255 - tifffile.imread(folder / "image.tif") // 2)
     train(placed(*ADAPTED, "network.base=4", "loop.steps=3"), folder / "teacher")
     return folder / "teacher"
+
+
+@pytest.fixture(autouse=True)
+def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at 3 small tiles instead of 24 large ones."""
+    monkeypatch.setattr(agreement, "TILES", 3)
+    monkeypatch.setattr(target_tiles, "CORE_PX", 64)

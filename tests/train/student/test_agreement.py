@@ -11,7 +11,7 @@ from dmn_train.student.agreement import agreement, target_tiles
 
 def test_agreement_by_hand(teacher: Path) -> None:
     run = load_run(teacher)
-    tiles = target_tiles(run.placed, 3)
+    tiles = target_tiles(run.placed)
     network, everything = run.network(), run.network()
     assert everything.head.bias is not None
     everything.head.bias.data.fill_(100.0)
@@ -27,4 +27,4 @@ def test_agreement_by_hand(teacher: Path) -> None:
 
 def test_the_same_call_gives_the_same_tiles(teacher: Path) -> None:
     placed = load_run(teacher).placed
-    assert torch.equal(target_tiles(placed, 4).images, target_tiles(placed, 4).images)
+    assert torch.equal(target_tiles(placed).images, target_tiles(placed).images)

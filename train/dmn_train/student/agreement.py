@@ -34,19 +34,19 @@ class Agreement:
     teacher: Tensor
 
 
-def target_tiles(placed: PlacedRecipe, count: int = TILES) -> TargetTiles:
-    """Return tiles of the target that a recipe names; the same call gives the same tiles.
+def target_tiles(placed: PlacedRecipe) -> TargetTiles:
+    """Return 24 tiles of the target that a recipe names, the same on every call.
 
     Raises:
         VolumeError, RecipeError: a volume cannot be read.
     """
     stacks = [stack for stack, _ in unaugmented(placed, 1) if isinstance(stack, TargetStack)]
-    return tiles_of(stacks, placed.recipe.network.spec, count)
+    return tiles_of(stacks, placed.recipe.network.spec)
 
 
-def tiles_of(stacks: list[TargetStack], spec: NetworkSpec, count: int = TILES) -> TargetTiles:
-    """Return tiles of stacks on the working grid; the same call gives the same tiles."""
-    return draw_tiles(stacks, spec, count, np.random.default_rng(TILES_SEED))
+def tiles_of(stacks: list[TargetStack], spec: NetworkSpec) -> TargetTiles:
+    """Return 24 tiles of stacks on the working grid, the same on every call."""
+    return draw_tiles(stacks, spec, TILES, np.random.default_rng(TILES_SEED))
 
 
 @torch.no_grad()
