@@ -1,8 +1,9 @@
 """ONNX Runtime on an NVIDIA GPU (onnxruntime-gpu): no building, every GPU that CUDA knows."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,33 @@ from dmn_runtime.gpu.device import Device, DeviceMemory, Stream
 from dmn_runtime.gpu.memory_plan import MOST_LANES
 from dmn_runtime.trt.profile import Nchw
 
-PROVIDER = "CUDAExecutionProvider"
-SETTINGS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+SETTINGS: Mapping[str, str] = MappingProxyType({"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
 """fp32 is fp32, and no algorithm is chosen by timing: a resumed run must end in the same bytes."""
-PLACE = "cuda"
-"""Where ONNX Runtime is told that our buffers lie."""
 
 _MEMORY_WORDS = ("out of memory", "failed to allocate", "cudaerrormemoryallocation", "alloc_failed")
+
+
+def settings_on(stream: Stream) -> dict[str, str]:
+    """Return the provider's settings of a session that works on a stream of ours."""
+    return {**SETTINGS, "user_compute_stream": str(stream.handle)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where ONNX Runtime computes.
+
+    Attributes:
+        provider: ONNX Runtime's name of the device.
+        memory: its word for where buffers of ours lie.
+        settings_on: settings of the provider for a session on a stream.
+    """
+
+    provider: str
+    memory: str
+    settings_on: Callable[[Stream], Mapping[str, str]]
+
+
+GPU = Place("CUDAExecutionProvider", "cuda", settings_on)
 
 
 @dataclass
@@ -36,22 +57,22 @@ class BoundSession:
     image: DeviceMemory
     logits: DeviceMemory
     shape: Nchw
-    session: ort.InferenceSession
+    session: ort.InferenceSession | None
     binding: Any
     options: Any
     capturable: bool = False
 
     def enqueue(self) -> None:
         """Enqueue the network; see `BoundNetwork`."""
+        assert self.session is not None
         try:
             self.session.run_with_iobinding(self.binding, self.options)
         except Exception as error:  # the library raises unrelated types
             raise _failed(error) from error
 
     def release(self) -> None:
-        """Give stream and memory back."""
-        self.binding.clear_binding_inputs()
-        self.binding.clear_binding_outputs()
+        """Give stream and memory back, after the session that uses them."""
+        self.binding = self.session = None
         self.image.free()
         self.logits.free()
         self.stream.close()
@@ -64,6 +85,7 @@ class CudaRunner:
     host: OnnxRunner
     network: bytes
     device: Device
+    place: Place = GPU
     fixed_shape: Nchw | None = None
     most_bound: int = MOST_LANES
 
@@ -85,18 +107,16 @@ class CudaRunner:
         """Tie the network to a new stream; see `DeviceRunner`."""
         stream = self.device.stream()
         taken: list[DeviceMemory] = []
+        session: ort.InferenceSession | None = None
+        binding: Any = None
         try:
-            settings = {**SETTINGS, "user_compute_stream": str(stream.handle)}
-            session = open_session(self.network, PROVIDER, settings=settings if PLACE == "cuda" else {})
-            dtype = self.batch_dtype
+            session = self._session(stream)
             output_shape = (shape[0], 1, *shape[2:])
             for one in (shape, output_shape):
-                taken.append(self.device.device_memory(math.prod(one) * dtype.itemsize))
-            binding = session.io_binding()
-            binding.bind_input(INPUT_NAME, PLACE, 0, dtype.type, shape, taken[0].address)
-            name = session.get_outputs()[0].name
-            binding.bind_output(name, PLACE, 0, dtype.type, output_shape, taken[1].address)
+                taken.append(self.device.device_memory(math.prod(one) * self.batch_dtype.itemsize))
+            binding = self._binding(session, (shape, output_shape), (taken[0], taken[1]))
         except BaseException:
+            session = binding = None  # before what they were given
             for memory in taken:
                 memory.free()
             stream.close()
@@ -105,6 +125,22 @@ class CudaRunner:
         # Whoever takes the result waits for the stream; the library need not.
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         return BoundSession(stream, taken[0], taken[1], shape, session, binding, options)
+
+    def _session(self, stream: Stream) -> ort.InferenceSession:
+        return open_session(self.network, self.place.provider, settings=self.place.settings_on(stream))
+
+    def _binding(
+        self,
+        session: ort.InferenceSession,
+        shapes: tuple[tuple[int, ...], tuple[int, ...]],
+        memory: tuple[DeviceMemory, DeviceMemory],
+    ) -> Any:
+        """Tie a session to image and logits."""
+        binding, kind, where = session.io_binding(), self.batch_dtype.type, self.place.memory
+        binding.bind_input(INPUT_NAME, where, 0, kind, shapes[0], memory[0].address)
+        name = session.get_outputs()[0].name
+        binding.bind_output(name, where, 0, kind, shapes[1], memory[1].address)
+        return binding
 
     def close(self) -> None:
         """Nothing to do: the session goes with the object."""
@@ -123,7 +159,7 @@ def open_cuda(network: bytes, say: Callable[[str], None]) -> Runner:
 
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # finds the CUDA and cuDNN that pip has installed
-    host = runner_of(open_session(network, PROVIDER, settings=SETTINGS), "GPU 0")
+    host = runner_of(open_session(network, GPU.provider, settings=SETTINGS), "GPU 0")
     try:
         device = open_device()
     except (MissingExtra, EngineError) as error:
