@@ -38,13 +38,28 @@ class Port:
         return math.prod(self.most) * self.dtype.itemsize
 
 
-@dataclass(frozen=True)
+@dataclass
 class Buffer:
-    """A port's memory on both sides."""
+    """A port's memory on both sides; the host's is taken when it is first asked for.
+
+    Who lays batches on the device never asks. For one thread at a time.
+    """
 
     port: Port
-    host: HostMemory
     device: DeviceMemory
+    pin: Callable[[int], HostMemory]
+    _pinned: HostMemory | None = None
+
+    @property
+    def host(self) -> HostMemory:
+        """The host's side, for the largest shape.
+
+        Raises:
+            GpuMemoryError: there is not enough memory.
+        """
+        if self._pinned is None:
+            self._pinned = self.pin(self.port.most_bytes)
+        return self._pinned
 
     def view(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return the host's side as an array of `shape`."""
@@ -53,7 +68,8 @@ class Buffer:
 
     def free(self) -> None:
         """Give both sides back."""
-        self.host.free()
+        if self._pinned is not None:
+            self._pinned.free()
         self.device.free()
 
 
@@ -235,7 +251,7 @@ class TensorRtRunner:
 
 
 def open_runner(plan: bytes, library: Library, device: Device, precision: str) -> TensorRtRunner:
-    """Load a plan onto a device and take all the memory that it will need.
+    """Load a plan onto a device and take all the memory there that it will need.
 
     Args:
         plan: the file, whose hash the caller has checked; see `load_plan`.
@@ -310,7 +326,7 @@ def _open_worker(loaded: LoadedPlan, api: Api, device: Device, profile: TileProf
     if context is None:
         raise GpuMemoryError(f"the GPU has not enough memory for the plan: {loaded.log.words()}")
     stream = device.stream()
-    taken: list[DeviceMemory | HostMemory] = []
+    taken: list[DeviceMemory] = []
     try:
         chosen = context.set_optimization_profile_async(index, stream.handle)
         stream.synchronise()
@@ -323,9 +339,8 @@ def _open_worker(loaded: LoadedPlan, api: Api, device: Device, profile: TileProf
         _check_output(ports[1].most, profile)
         buffers = []
         for port in ports:
-            taken.append(device.host_memory(port.most_bytes))
             taken.append(device.device_memory(port.most_bytes))
-            buffers.append(Buffer(port, taken[-2], taken[-1]))  # type: ignore[arg-type]
+            buffers.append(Buffer(port, taken[-1], device.host_memory))
             if not context.set_tensor_address(port.name, buffers[-1].device.address):
                 raise EngineError(f"the plan has no tensor {port.name}: {loaded.log.words()}")
         return Worker(context, stream, *buffers)

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from dmn_runtime.errors import EngineError
+from dmn_runtime.errors import EngineError, GpuMemoryError
 from dmn_runtime.gpu.network import DeviceRunner
 from dmn_runtime.trt.library import Library
 from dmn_runtime.trt.profile import dynamic_profile, fixed_profile
@@ -232,3 +232,38 @@ def test_a_library_that_refuses_to_enqueue_is_told(
         with pytest.raises(EngineError, match=r"failed on NumPy, 8\.6: .*illegal memory access"):
             bound.enqueue()
         bound.release()
+
+
+def pinned(device: Any) -> int:
+    """Return how many pieces of the host's memory are pinned."""
+    return sum(not memory.on_device for memory in device.memory.values())
+
+
+def test_nothing_is_pinned_until_a_call_wants_it(
+    network: bytes, fake_plan: Callable[..., bytes], fake_library: Library, numpy_device: Any
+) -> None:
+    plan = fake_plan(network, fixed_profile(1, 16, 4), contexts=2)
+    with open_runner(plan, fake_library, numpy_device, "fp32") as runner:
+        bound = runner.bind((4, 1, 16, 16))
+        bound.enqueue()
+        bound.stream.synchronise()
+        assert pinned(numpy_device) == 0
+        runner.run(_tiles(1, 16, 16))
+        assert pinned(numpy_device) == 2  # image and logits of the context that is not lent
+        runner.run(_tiles(3, 16, 16))
+        assert pinned(numpy_device) == 2
+        bound.release()
+    numpy_device.check_empty()
+
+
+def test_a_call_that_cannot_pin_leaves_the_runner_usable(
+    network: bytes, fake_plan: Callable[..., bytes], fake_library: Library, numpy_device: Any
+) -> None:
+    tiles = _tiles(1, 16, 16)
+    plan = fake_plan(network, fixed_profile(1, 16, 4))
+    with open_runner(plan, fake_library, numpy_device, "fp32") as runner:
+        numpy_device.refusals["host_memory"] = [None, GpuMemoryError("no memory can be pinned")]
+        with pytest.raises(GpuMemoryError, match="no memory can be pinned"):
+            runner.run(tiles)
+        np.testing.assert_allclose(runner.run(tiles), _reference(network, tiles), atol=1e-5)
+    numpy_device.check_empty()
