@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import numpy as np
@@ -14,7 +14,16 @@ from dmn_runtime.geometry import Region, Triple, whole
 from dmn_runtime.gpu.device import Device, DeviceMemory
 from dmn_runtime.gpu.kernels import Kernels
 from dmn_runtime.gpu.lane import Lane, Shared
-from dmn_runtime.gpu.memory_plan import Need, Share, output_bytes, patch_bytes, plan_memory
+from dmn_runtime.gpu.memory_plan import (
+    BatchShape,
+    Need,
+    Share,
+    begun_too_large,
+    halved,
+    output_bytes,
+    patch_bytes,
+    plan_memory,
+)
 from dmn_runtime.gpu.network import DeviceRunner
 from dmn_runtime.gpu.sheet import Slab, lay_sheets
 from dmn_runtime.gpu.slabs import cut_slabs
@@ -42,8 +51,11 @@ class GpuEngine:
 
     @property
     def description(self) -> str:
-        """Precision, library, version, device and the size of tiles, for the report."""
-        return f"{self.precision} by {self.runner.description}, tiles of {self.share.edge_px} px"
+        """Precision, library, version, device and that the kernels are ours, for the report.
+
+        The size of tiles and batch is told apart (`share`), for the ledger holds it.
+        """
+        return f"{self.precision} by {self.runner.description}, fused kernels"
 
     def segment_block(self, block: Block, patch: Voxels, probability: NDArray[np.uint8]) -> None:
         """Write the probability of a block's core; see `BlockEngine`."""
@@ -131,8 +143,10 @@ def open_gpu_engine(
 
     Raises:
         EngineError: the GPU's memory does not even hold one tile.
+        ResumeError: nor what the run was begun with.
     """
     runner.device.make_current()
+    need = within_plan(need, runner)
     with ExitStack() as always:
         always.callback(kernels.close)
         share, lanes, held = _fitted(runner, kernels, table, need, say)
@@ -156,9 +170,11 @@ def _fitted(
             try:
                 lanes = _open_lanes(held, runner, kernels, table, need, share, say)
             except GpuMemoryError as error:
-                smaller = halved(share, fixed=runner.fixed_shape is not None)
+                smaller = halved(need, share)
                 if smaller is None:
-                    raise
+                    if need.batch is None or need.loaded:
+                        raise
+                    raise begun_too_large(BatchShape(need.batch, need.edge_px), str(error)) from error
                 say(f"{error}; goes on with {_told(smaller)} instead of {_told(share)}")
                 share = smaller
                 continue
@@ -167,19 +183,15 @@ def _fitted(
 
 def shared_out(runner: DeviceRunner, need: Need, free_bytes: int) -> Share:
     """Return what goes through at once, within what the runner's plan takes."""
-    fixed = runner.fixed_shape
-    share = plan_memory(need, free_bytes, fixed_edge=fixed is not None)
-    batch = share.batch if fixed is None else fixed[0]
-    return Share(share.edge_px, batch, min(share.lanes, runner.most_bound), share.slab_slices, share.nbytes)
+    return plan_memory(within_plan(need, runner), free_bytes, most_lanes=runner.most_bound)
 
 
-def halved(share: Share, *, fixed: bool) -> Share | None:
-    """Return the next smaller share: half the batch or, where that is fixed or 1, one lane fewer."""
-    if share.batch > 1 and not fixed:
-        return Share(share.edge_px, share.batch // 2, share.lanes, share.slab_slices, share.nbytes)
-    if share.lanes > 1:
-        return Share(share.edge_px, share.batch, share.lanes - 1, share.slab_slices, share.nbytes)
-    return None
+def within_plan(need: Need, runner: DeviceRunner) -> Need:
+    """Return what is needed of a runner: one with a plan gives the batch and holds its activations."""
+    if runner.fixed_shape is None:
+        return need
+    batch, _, _, edge = runner.fixed_shape
+    return replace(need, batch=batch, edge_px=edge, loaded=True)
 
 
 def _told(share: Share) -> str:

@@ -32,21 +32,29 @@ _WORD_BYTES = 4
 
 
 class Buffers:
-    """Memory on one side or both, made anew where more is wanted than there is; freed by `close`."""
+    """Memory on both sides, made anew where more is wanted than there is; freed by `close`."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self.host: HostMemory | None = None
         self.memory: DeviceMemory | None = None
 
-    def fit(self, nbytes: int) -> bool:
-        """Hold `nbytes` on both sides; tell whether the addresses have changed. No work may be under way."""
-        if self.memory is not None and self.memory.nbytes >= nbytes:
-            return False
+    def holds(self, nbytes: int) -> bool:
+        """Tell whether there is room for `nbytes` already."""
+        return self.memory is not None and self.memory.nbytes >= nbytes
+
+    def fit(self, nbytes: int) -> None:
+        """Hold `nbytes` on both sides, or nothing where there is not enough. No work may be under way."""
+        if self.holds(nbytes):
+            return
         self.close()
-        self.memory = self._device.device_memory(nbytes)
-        self.host = self._device.host_memory(nbytes)
-        return True
+        memory = self._device.device_memory(nbytes)
+        try:
+            self.host = self._device.host_memory(nbytes)
+        except BaseException:
+            memory.free()
+            raise
+        self.memory = memory
 
     def close(self) -> None:
         """Give both sides back."""
@@ -153,13 +161,13 @@ class Lane:
             pinned.data[: sheet.nbytes] = sheet.view(np.uint8)
 
     def _fit(self, patch_bytes: int, output_bytes: int) -> None:
-        moved = [
-            self._sheet.fit(sheet_words(self.network.shape[0]) * _WORD_BYTES),
-            self._patch.fit(patch_bytes),
-            self._output.fit(output_bytes),
-        ]
-        if any(moved):  # the graph holds addresses that are no longer ours
-            self._forget_graph()
+        sheet_bytes = sheet_words(self.network.shape[0]) * _WORD_BYTES
+        wanted = ((self._sheet, sheet_bytes), (self._patch, patch_bytes), (self._output, output_bytes))
+        if all(buffers.holds(nbytes) for buffers, nbytes in wanted):
+            return
+        self._forget_graph()  # which holds addresses that will no longer be ours
+        for buffers, nbytes in wanted:
+            buffers.fit(nbytes)
 
     def _through(
         self,

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from dmn_runtime.clock import Clock, Occupancy
 from dmn_runtime.engines.cpu import open_cpu_engine
-from dmn_runtime.errors import EngineError, GpuMemoryError
+from dmn_runtime.errors import EngineError, GpuMemoryError, ResumeError
 from dmn_runtime.geometry import Region, Triple
-from dmn_runtime.gpu.engine import GpuEngine, halved, open_gpu_engine, shared_out
+from dmn_runtime.gpu.engine import GpuEngine, open_gpu_engine, shared_out
 from dmn_runtime.gpu.kernels import open_kernels
-from dmn_runtime.gpu.lane import STAGES
-from dmn_runtime.gpu.memory_plan import Need, Share
+from dmn_runtime.gpu.lane import STAGES, Buffers
+from dmn_runtime.gpu.memory_plan import Need, output_bytes, patch_bytes, taken_bytes
 from dmn_runtime.normalise import IntensityMap
 from dmn_runtime.plan import Footprint, Plan, make_plan
 from dmn_runtime.source import mirrored_inside, read_inside, read_working
@@ -224,12 +224,89 @@ def test_memory_that_is_short_for_one_tile_is_an_error(small_network: Network) -
     device.check_empty()
 
 
-def test_what_is_given_up_when_memory_is_short() -> None:
-    share = Share(100, 2, 2, 4, 0)
-    assert halved(share, fixed=False) == replace(share, batch=1)
-    assert halved(share, fixed=True) == replace(share, lanes=1)
-    assert halved(replace(share, batch=1, lanes=1), fixed=False) is None
-    assert halved(replace(share, lanes=1), fixed=True) is None
+def test_memory_that_is_short_for_what_a_run_was_begun_with_is_an_error(small_network: Network) -> None:
+    bench, device = Bench(small_network), device_of()
+    device.refusals["device_memory"] = [None] + [GpuMemoryError("the GPU is full: buy another")] * 99
+    with pytest.raises(ResumeError) as refused:
+        bench.engine(runner_of(device, bench.network), batch=2)
+    assert str(refused.value).startswith(
+        "the GPU is full, and this run was begun with batches of 2 tiles of 28 px, which must stay"
+    )
+    assert len(bench.said) == 2  # fewer streams, never another batch
+    device.check_empty()
+
+
+def test_a_run_that_is_resumed_takes_its_batch_and_edge(small_network: Network) -> None:
+    bench, device = Bench(small_network), device_of()
+    engine = bench.engine(runner_of(device, bench.network), batch=3, edge_px=20)
+    assert (engine.share.batch, engine.share.edge_px) == (3, 20)
+    agree(bench.on_device(engine), bench.on_cpu())
+    engine.close()
+    device.check_empty()
+
+
+def test_a_plan_that_is_loaded_fits_where_its_activations_would_not(small_network: Network) -> None:
+    bench = Bench(small_network)
+    edge = bench.plan.tile[1] + 2 * bench.footprint.halo_px
+    # A network that is said to write a gigabyte for a batch; a lane takes patch and output.
+    need = bench.need(values_per_px=1 << 16)
+    lane = patch_bytes(need, 4) + output_bytes(need, 4)
+    runner = runner_of(device_of(), bench.network, fixed_shape=(8, 3, edge, edge), most_bound=2)
+    share = shared_out(runner, need, 3 * lane)
+    assert (share.batch, share.lanes, share.slab_slices, share.nbytes) == (8, 2, 4, 2 * lane)
+
+
+def test_a_plan_keeps_its_batch_where_memory_is_short_after_all(small_network: Network) -> None:
+    bench, device = Bench(small_network), device_of()
+    edge = bench.plan.tile[1] + 2 * bench.footprint.halo_px
+    device.refusals["device_memory"] = [None, GpuMemoryError("full")]
+    engine = bench.engine(runner_of(device, bench.network, fixed_shape=(4, 3, edge, edge), most_bound=2))
+    assert (engine.share.batch, engine.share.lanes) == (4, 1)
+    engine.close()
+    device.check_empty()
+
+
+def test_what_was_planned_is_told_of_the_share_that_was_taken(small_network: Network) -> None:
+    bench, device = Bench(small_network), device_of()
+    device.refusals["device_memory"] = [*[None] * 7, GpuMemoryError("the GPU has no 99 bytes left")]
+    engine = bench.engine(runner_of(device, bench.network))
+    share = engine.share
+    assert share.nbytes == taken_bytes(
+        bench.need(), share.edge_px, share.batch, share.lanes, share.slab_slices
+    )
+    engine.close()
+
+
+@pytest.mark.parametrize("side", ["device_memory", "host_memory"])
+def test_memory_that_is_short_while_buffers_grow_leaves_none_half_made(
+    small_network: Network, side: str
+) -> None:
+    bench, device = Bench(small_network, shape=(9, 37, 29)), device_of()
+    engine = bench.engine(runner_of(device, bench.network, most_bound=1), block=(2, 4, 4))
+    small = np.zeros((4, 20, 20), np.uint8)
+    engine.segment(small)
+    expected = engine.segment(small)
+    device.refusals[side] = [None, GpuMemoryError("full")]  # the patch grows, the output does not
+    with pytest.raises(GpuMemoryError, match="full"):
+        engine.segment(np.zeros((6, 40, 40), np.uint8))
+    np.testing.assert_array_equal(engine.segment(small), expected)
+    agree(bench.on_device(engine), bench.on_cpu())
+    engine.close()
+    device.check_empty()
+
+
+def test_a_side_that_is_refused_gives_the_other_back() -> None:
+    device = device_of()
+    buffers = Buffers(device)
+    device.refusals["host_memory"] = [GpuMemoryError("full")]
+    with pytest.raises(GpuMemoryError, match="full"):
+        buffers.fit(100)
+    device.check_empty()
+    assert not buffers.holds(1)
+    buffers.fit(100)
+    assert buffers.holds(100)
+    buffers.close()
+    device.check_empty()
 
 
 def test_no_more_lanes_than_the_network_has_contexts(small_network: Network) -> None:
