@@ -36,7 +36,6 @@ def command(
         ),
     ] = None,
     tile: Annotated[int | None, typer.Option(metavar="PX", help="Largest edge of a tile [1024].")] = None,
-    workers: Annotated[int | None, typer.Option(help="Tiles computed side by side [one a core].")] = None,
     batch: Annotated[int | None, typer.Option(help="With --for: most slices in one call [8].")] = None,
     dynamic: Annotated[
         bool,
@@ -47,14 +46,13 @@ def command(
     """Build TensorRT engines ahead of time, so that the first run does not wait.
 
     Without --for: for the GPU of this machine, into the engine cache (dmn engines list), as dmn infer with
-    the same --tile and --workers would. With --for: for GPUs elsewhere, into a copy of the package, which
-    needs no GPU here (TensorRT for RTX). Every build runs in a process of its own.
+    the same --tile would. With --for: for GPUs elsewhere, into a copy of the package, which needs no GPU
+    here (TensorRT for RTX). Every build runs in a process of its own.
     """
-    from dmn_runtime.machine import logical_cores
     from dmn_runtime.package import open_package, resolve_package
     from dmn_runtime.trt.package_build import Request, build_for_others, build_here
 
-    for option, given in (("--tile", tile), ("--batch", batch), ("--workers", workers)):
+    for option, given in (("--tile", tile), ("--batch", batch)):
         if given is not None and given < 1:
             raise UsageError(f"{option} {given} makes no engine: give at least 1")
     engines = _installed() if engine == "auto" else (_known(engine),)
@@ -64,7 +62,6 @@ def command(
         precisions=None if precision is None else tuple(precision.split(",")),
         tile_px=tile,
         batch=batch,
-        workers=workers or logical_cores(),
         dynamic=dynamic,
     )
     if targets is None:

@@ -20,6 +20,7 @@ class Order:
         edge_px: height and width of the largest tile, halo included.
         batch: most slices in one call.
         say: takes sentences for people.
+        exactly: whether a plan must be of this batch and edge, as for a run that is resumed.
     """
 
     package: Package
@@ -28,6 +29,7 @@ class Order:
     edge_px: int
     batch: int
     say: Callable[[str], None]
+    exactly: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dmn_runtime.engines.catalogue import Order
 from dmn_runtime.errors import EngineError, GpuMemoryError
 from dmn_runtime.gpu.device import Device
 from dmn_runtime.gpu.inquiry import Gpu, visible_gpus
+from dmn_runtime.gpu.memory_plan import BatchShape, begun_too_large
 from dmn_runtime.trt.build_job import RECIPE, BuildJob
 from dmn_runtime.trt.builder import check_plan
 from dmn_runtime.trt.child import build_in_child
@@ -40,6 +41,7 @@ def open_tensorrt(word: str, order: Order) -> Runner:
         EngineError: there is no GPU, or no plan for it can be had.
         MissingExtra: a library is not installed.
         PackageError: the package changed while it was read.
+        ResumeError: what the run was begun with does not fit into the GPU's memory any more.
     """
     from dmn_runtime.gpu.open import open_device
 
@@ -49,6 +51,8 @@ def open_tensorrt(word: str, order: Order) -> Runner:
         try:
             return _opened(word, order, library, device, gpu)
         except GpuMemoryError as error:
+            if order.exactly:
+                raise begun_too_large(BatchShape(order.batch, order.edge_px), str(error)) from error
             if order.batch == 1:
                 raise
             order = replace(order, batch=order.batch // 2)
@@ -64,6 +68,8 @@ def _opened(word: str, order: Order, library: Library, device: Device, gpu: Gpu)
         try:
             return open_runner(packaged, library, device, order.precision)
         except GpuMemoryError as error:
+            if order.exactly:
+                raise
             # A plan is built for one batch, so with less memory one is built here.
             order.say(f"the package's own {word} engine is too large: {error}")
         except EngineError as error:
@@ -109,7 +115,7 @@ def gpu_of(uuid: str) -> Gpu:
 
 
 def plan_from_package(order: Order, library: Library, gpu: Gpu) -> bytes | None:
-    """Return a plan that travels in the package and runs here, None without one."""
+    """Return a plan that travels in the package and runs here, None without one that may be taken."""
     found = packaged_plan(
         order.package.contract.plans,
         library.word,
@@ -119,7 +125,11 @@ def plan_from_package(order: Order, library: Library, gpu: Gpu) -> bytes | None:
         gpu.compute_capability or "",
         order.edge_px,
     )
-    return None if found is None else order.package.read_member(found.member)
+    if found is None:
+        return None
+    if order.exactly and (found.most[0], found.most[2]) != (order.batch, order.edge_px):
+        return None
+    return order.package.read_member(found.member)
 
 
 def plan_from_cache(
@@ -143,7 +153,7 @@ def plan_from_cache(
         EngineError: it cannot be built.
     """
     profile = profile_for(order.package.contract, order.edge_px, order.batch, dynamic=False)
-    job = job_for(library.word, order.precision, profile, Targets((), this_platform()), order.workers)
+    job = job_for(library.word, order.precision, profile, Targets((), this_platform()))
     network = order.package.network(order.precision)
 
     def build(path: Path) -> None:

@@ -15,7 +15,7 @@ from dmn_runtime.package import Package
 from dmn_runtime.plan import BLOCK_SLICES
 from dmn_runtime.trt.child import build_in_child
 from dmn_runtime.trt.library import load_library
-from dmn_runtime.trt.package_plans import described, job_for, profile_for
+from dmn_runtime.trt.package_plans import CONTEXTS, described, job_for, profile_for
 from dmn_runtime.trt.progress_bar import building
 from dmn_runtime.trt.targets import Targets, parse_targets
 
@@ -32,7 +32,6 @@ class Request:
         precisions: which of the package's; None is all that the engine runs.
         tile_px: largest edge of a tile without its halo; None is the plan's own.
         batch: most slices in one call; None is a block's.
-        workers: threads that will call at once.
         dynamic: any tile size up to that instead of one.
     """
 
@@ -41,7 +40,6 @@ class Request:
     precisions: tuple[str, ...] | None = None
     tile_px: int | None = None
     batch: int | None = None
-    workers: int = 2
     dynamic: bool = False
 
 
@@ -135,7 +133,7 @@ def _built(request: Request, precision: str, targets: Targets, say: Say) -> tupl
     library = load_library(request.engine)
     order = _order(request, precision, say)
     profile = profile_for(request.package.contract, order.edge_px, order.batch, dynamic=request.dynamic)
-    job = job_for(request.engine, precision, profile, targets, request.workers)
+    job = job_for(request.engine, precision, profile, targets)
     say(f"building {request.engine} {precision} for {', '.join(job.compute_capabilities)} on {job.platform}")
     with TemporaryDirectory() as folder, building(f"{request.engine} {precision}") as progress:
         path = Path(folder, "engine.plan")
@@ -147,7 +145,7 @@ def _order(request: Request, precision: str, say: Say) -> Order:
     return Order(
         package=request.package,
         precision=precision,
-        workers=request.workers,
+        workers=CONTEXTS,
         edge_px=read_edge_px(request.package.contract, request.tile_px),
         batch=request.batch or BLOCK_SLICES,
         say=say,

@@ -8,7 +8,7 @@ from dmn_runtime.trt.build_job import BuildJob
 from dmn_runtime.trt.profile import TileProfile, dynamic_profile, fixed_profile
 from dmn_runtime.trt.targets import Targets, may_run
 
-MOST_CONTEXTS = 2
+CONTEXTS = 2
 """Calls side by side: one computes while the other's tiles are copied; more gain nothing on one GPU."""
 
 
@@ -26,15 +26,15 @@ def profile_for(contract: Contract, edge_px: int, batch: int, *, dynamic: bool) 
     return fixed_profile(contract.in_channels, edge_px, batch)
 
 
-def job_for(library: str, precision: str, profile: TileProfile, targets: Targets, workers: int) -> BuildJob:
-    """Return the build of one plan; `workers`: threads that will call it at once."""
+def job_for(library: str, precision: str, profile: TileProfile, targets: Targets) -> BuildJob:
+    """Return the build of one plan."""
     return BuildJob(
         library,
         precision,
         profile,
         targets.compute_capabilities,
         targets.platform,
-        contexts=max(1, min(workers, MOST_CONTEXTS)),
+        contexts=CONTEXTS,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dmn_runtime import extras, machine
+from dmn_runtime import extras
 from dmn_runtime.cli import main
 from dmn_runtime.engines import tensorrt
 from dmn_runtime.package import open_package
@@ -48,7 +48,7 @@ def test_a_package_for_other_gpus(
         "tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed: pip install it to build plans"
     )
     output = tmp_path / "with.zip"
-    words = ("--for", "rtx40,linux", "-o", output, "--tile", 32, "--batch", 1, "--workers", 1)
+    words = ("--for", "rtx40,linux", "-o", output, "--tile", 32, "--batch", 1)
     status, out, err = build(capsys, small_package(), *words)
     assert (status, err) == (0, "building tensorrt_rtx fp32 for SM89 on linux_x86_64\n")
     first, second = out.splitlines()
@@ -79,13 +79,12 @@ def test_every_option_reaches_the_build(
 
     monkeypatch.setattr(package_build, "build_here", here)
     monkeypatch.setattr(package_build, "build_for_others", others)
-    monkeypatch.setattr(machine, "logical_cores", lambda: 5)
     package = small_package()
-    plain = Request(open_package(package), "tensorrt", workers=5)
+    plain = Request(open_package(package), "tensorrt")
     assert build(capsys, package, "--engine", "tensorrt") == (0, "one line\nanother\n", "")
-    more = ("--precision", "fp16,fp32", "--tile", 512, "--workers", 3)
+    more = ("--precision", "fp16,fp32", "--tile", 512)
     assert build(capsys, package, "--engine", "tensorrt", *more)[0] == 0
-    full = replace(plain, precisions=("fp16", "fp32"), tile_px=512, workers=3)
+    full = replace(plain, precisions=("fp16", "fp32"), tile_px=512)
     target = ("--for", "rtx30", "-o", tmp_path / "a.zip")
     assert build(capsys, package, "--engine", "tensorrt", *target, "--overwrite")[0] == 0
     assert build(capsys, package, "--engine", "tensorrt", *target, *more, "--batch", 4, "--dynamic")[0] == 0
@@ -147,7 +146,6 @@ def test_without_a_gpu_the_way_on_is_said(small_package: Package, capsys: pytest
         (("--precision", ""), "cannot build '' of"),
         (("--tile", 0), "--tile 0 makes no engine: give at least 1"),
         (("--batch", -1), "--batch -1 makes no engine: give at least 1"),
-        (("--workers", 0), "--workers 0 makes no engine: give at least 1"),
     ],
 )
 def test_words_that_make_no_sense(

@@ -15,7 +15,7 @@ from dmn_runtime.engines import tensorrt
 from dmn_runtime.engines.catalogue import Order
 from dmn_runtime.engines.cpu import open_cpu
 from dmn_runtime.engines.tensorrt import first_gpu, gpu_of, open_tensorrt
-from dmn_runtime.errors import EngineError
+from dmn_runtime.errors import EngineError, GpuMemoryError, ResumeError
 from dmn_runtime.gpu import open as opening
 from dmn_runtime.gpu.inquiry import Gpu
 from dmn_runtime.package import Package, open_package
@@ -50,8 +50,9 @@ class Machine:
         plan: bytes = self.plan(network, job.profile, contexts=job.contexts, **changes)
         return plan.replace(b'"gpu": "8.6"', b'"gpu": "%s"' % self.device.compute_capability.encode())
 
-    def open(self, package: Package) -> Any:
-        return open_tensorrt("tensorrt", Order(package, "fp32", 3, EDGE_PX, BATCH, self.said.append))
+    def open(self, package: Package, **changes: Any) -> Any:
+        order = Order(package, "fp32", 3, EDGE_PX, BATCH, self.said.append)
+        return open_tensorrt("tensorrt", replace(order, **changes))
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def with_plan(package: Package, machine: Machine, path: Path, **changes: str) ->
     """Return a copy of a package that carries a plan for this GPU, and the plan."""
     contract = package.contract
     profile = profile_for(contract, EDGE_PX, BATCH, dynamic=False)
-    job = job_for("tensorrt", "fp32", profile, Targets(("SM86",), this_platform()), 1)
+    job = job_for("tensorrt", "fp32", profile, Targets(("SM86",), this_platform()))
     about = described(job, "11.4.0.106")
     plan = machine.plan_for(job, package.network(), **changes)
     members = {name: package.read_member(name) for name in contract.members} | {about.member: plan}
@@ -213,3 +214,48 @@ def test_a_gpu_that_the_driver_does_not_know(machine: Machine, package: Package)
         with pytest.raises(EngineError, match="nvidia-smi does not know the GPU MIG-1 that CUDA gives"):
             ask()
     assert machine.builds == []
+
+
+def test_memory_that_is_short_halves_the_batch_aloud(machine: Machine, package: Package) -> None:
+    machine.device.refusals["device_memory"] = [GpuMemoryError("the GPU is full")]
+    runner = machine.open(package)
+    check_logits(runner, package)
+    runner.close()
+    assert [job.profile.most[0] for job, _ in machine.builds] == [BATCH, BATCH // 2]
+    assert "tensorrt fp32: the GPU is full; goes on with batches of 1" in machine.said
+
+
+def test_a_resumed_run_is_given_the_batch_that_it_was_begun_with(
+    machine: Machine, package: Package, tmp_path: Path
+) -> None:
+    begun = machine.open(package, batch=BATCH // 2)  # where memory was short
+    package, plan = with_plan(package, machine, tmp_path / "with.zip")
+    assert machine.open(package).description.endswith(digest(plan))
+    again = machine.open(package, batch=BATCH // 2, exactly=True)
+    assert again.description == begun.description
+    assert len(machine.builds) == 1
+    assert machine.open(package, batch=BATCH, exactly=True).description.endswith(digest(plan))
+
+
+def test_a_resumed_run_without_memory_for_its_batch_says_so(
+    machine: Machine, package: Package, tmp_path: Path
+) -> None:
+    packaged, _ = with_plan(package, machine, tmp_path / "with.zip")
+    for one in (package, packaged):
+        machine.device.refusals["device_memory"] = [GpuMemoryError("the GPU is full")]
+        with pytest.raises(ResumeError) as refused:
+            machine.open(one, exactly=True)
+        assert str(refused.value).startswith(
+            f"the GPU is full, and this run was begun with batches of {BATCH} tiles of {EDGE_PX} px, "
+        )
+        machine.device.check_empty()
+    assert len(machine.builds) == 1
+
+
+def test_a_plan_of_the_package_for_larger_tiles_serves_all_but_a_resumed_run(
+    machine: Machine, package: Package, tmp_path: Path
+) -> None:
+    package, plan = with_plan(package, machine, tmp_path / "with.zip")
+    smaller = EDGE_PX - package.contract.stride_px
+    assert machine.open(package, edge_px=smaller).description.endswith(digest(plan))
+    assert not machine.open(package, edge_px=smaller, exactly=True).description.endswith(digest(plan))

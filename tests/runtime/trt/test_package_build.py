@@ -47,7 +47,7 @@ def package(small_package: Callable[..., Path]) -> Package:
 @pytest.fixture
 def request_of(package: Package) -> Callable[..., Request]:
     def make(**changes: Any) -> Request:
-        return replace(Request(package, "tensorrt_rtx", tile_px=64, batch=2, workers=1), **changes)
+        return replace(Request(package, "tensorrt_rtx", tile_px=64, batch=2), **changes)
 
     return make
 
@@ -266,7 +266,7 @@ def test_everything_that_matters_is_in_the_key(package: Package, rtx: Library) -
 
     def key(**changes: Any) -> str:
         known: dict[str, Any] = {
-            "job": job_for("tensorrt_rtx", "fp32", profile, here, 1),
+            "job": job_for("tensorrt_rtx", "fp32", profile, here),
             "network": b"a network",
             "library": rtx,
             "gpu": GPU,
@@ -274,10 +274,10 @@ def test_everything_that_matters_is_in_the_key(package: Package, rtx: Library) -
         return engine_key(**(known | changes)).digest
 
     others = [
-        key(job=job_for("tensorrt_rtx", "fp16", profile, here, 1)),
-        key(job=job_for("tensorrt_rtx", "fp32", profile, here, 2)),
-        key(job=job_for("tensorrt_rtx", "fp32", fixed_profile(1, EDGE_PX, 3), here, 1)),
-        key(job=replace(job_for("tensorrt_rtx", "fp32", profile, here, 1), optimisation_level=5)),
+        key(job=job_for("tensorrt_rtx", "fp16", profile, here)),
+        key(job=replace(job_for("tensorrt_rtx", "fp32", profile, here), contexts=3)),
+        key(job=job_for("tensorrt_rtx", "fp32", fixed_profile(1, EDGE_PX, 3), here)),
+        key(job=replace(job_for("tensorrt_rtx", "fp32", profile, here), optimisation_level=5)),
         key(network=b"another network"),
         key(library=replace(rtx, version="0.1")),
         key(gpu=replace(GPU, driver_version="590.01")),

@@ -47,17 +47,16 @@ def test_an_edge_that_is_no_multiple_of_the_stride(contract: Contract) -> None:
         profile_for(contract, 75, 8, dynamic=True)
 
 
-@pytest.mark.parametrize(("workers", "contexts"), [(0, 1), (1, 1), (2, 2), (16, 2)])
-def test_so_many_calls_side_by_side(workers: int, contexts: int) -> None:
-    job = job_for("tensorrt_rtx", "fp16", fixed_profile(1, 64, 4), TARGETS, workers)
-    assert job.contexts == contexts
+def test_two_calls_side_by_side() -> None:
+    job = job_for("tensorrt_rtx", "fp16", fixed_profile(1, 64, 4), TARGETS)
+    assert job.contexts == 2
     assert (job.library, job.precision, job.profile) == ("tensorrt_rtx", "fp16", fixed_profile(1, 64, 4))
     assert (job.compute_capabilities, job.platform) == (("SM86", "SM89"), WINDOWS)
 
 
 def test_a_plan_is_described_by_its_job(contract: Contract) -> None:
     fixed = profile_for(contract, 76, 8, dynamic=False)
-    plan = described(job_for("tensorrt_rtx", "int8-trt", fixed, TARGETS, 2), "1.7.1.116")
+    plan = described(job_for("tensorrt_rtx", "int8-trt", fixed, TARGETS), "1.7.1.116")
     assert plan == PackagedPlan(
         member="plans/tensorrt_rtx-int8-trt-76x76-sm86-sm89-windows_x86_64.plan",
         precision="int8-trt",
@@ -74,7 +73,7 @@ def test_a_plan_is_described_by_its_job(contract: Contract) -> None:
 def test_plans_of_different_use_have_different_names(contract: Contract) -> None:
     names = {
         described(
-            job_for(library, precision, profile_for(contract, edge, 8, dynamic=dynamic), targets, 2), "1"
+            job_for(library, precision, profile_for(contract, edge, 8, dynamic=dynamic), targets), "1"
         ).member
         for library in ("tensorrt", "tensorrt_rtx")
         for precision in ("fp16", "fp32")
