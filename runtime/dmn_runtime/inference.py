@@ -20,6 +20,7 @@ from dmn_runtime.engines.choose import choose, open_best
 from dmn_runtime.engines.examination import Wish
 from dmn_runtime.errors import OutputError
 from dmn_runtime.geometry import Region
+from dmn_runtime.gpu.memory_plan import BatchShape
 from dmn_runtime.package import open_package, resolve_package
 from dmn_runtime.plan import Block
 from dmn_runtime.preview import SliceStatistics, write_volume_preview
@@ -91,7 +92,7 @@ def infer(options: Options, watch: Watch) -> Report | None:
         choice, runner = open_best(package, choose(package, wish, watch.say), wish, watch.say)
         opened.callback(runner.close)
         chosen_s += perf_counter()
-        setup = set_up(options, package, volume, layout, choice, wish.workers)
+        setup = set_up(options, package, volume, layout, choice, wish.workers, wish.begun)
         start = prepare_output(options.output, overwrite=options.overwrite, resume=options.resume)
         fingerprint = volume.fingerprint()
         if start is Start.COMPLETE:
@@ -115,23 +116,37 @@ def infer(options: Options, watch: Watch) -> Report | None:
 def as_begun(wish: Wish, output: Path) -> Wish:
     """Return the wish with the engine that an unfinished run has, where the user leaves it open.
 
-    Else another one could have become the fastest meanwhile, and other arithmetic ends in other bytes.
+    Else another one could have become the fastest meanwhile, and other arithmetic ends in other bytes. So it
+    does on a GPU in batches of another shape.
     """
-    begun = _candidate_of(Ledger.begun(output)) or _precision_of(report_path(output))
+    named = _named(Ledger.begun(output))
+    begun = _candidate_of(named) or _precision_of(report_path(output))
     return replace(
         wish,
         engine=begun.get("engine", AUTO) if wish.engine == AUTO else wish.engine,
         precision=begun.get("precision", AUTO) if wish.precision == AUTO else wish.precision,
+        begun=_batch_of(named),
     )
 
 
-def _candidate_of(header: dict[str, Any] | None) -> dict[str, str]:
-    """Return engine and precision of a ledger's header; empty where it names none."""
+def _named(header: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a ledger's header says of the engine; empty where it says nothing."""
     extra = (header or {}).get("extra")
     named = extra.get(ENGINE_KEY) if isinstance(extra, dict) else None
-    if not isinstance(named, dict):
-        return {}
+    return named if isinstance(named, dict) else {}
+
+
+def _candidate_of(named: dict[str, Any]) -> dict[str, str]:
+    """Return engine and precision; empty where there are none."""
     return {key: named[key] for key in ("engine", "precision") if isinstance(named.get(key), str)}
+
+
+def _batch_of(named: dict[str, Any]) -> BatchShape | None:
+    """Return the batch on a GPU; None where there was none, or what there is makes no sense."""
+    batch, edge_px = named.get("batch"), named.get("edge_px")
+    if type(batch) is not int or type(edge_px) is not int or min(batch, edge_px) < 1:
+        return None
+    return BatchShape(batch, edge_px)
 
 
 def _precision_of(report: Path) -> dict[str, str]:
@@ -170,7 +185,8 @@ class _Run:
 
         Until then an interrupted run can be resumed, if only for its report.
         """
-        header = ledger_header(self.setup, self.fingerprint, self.steps.force.engine.description)
+        force = self.steps.force
+        header = ledger_header(self.setup, self.fingerprint, force.engine.description, force.batch)
         if start is Start.UNREPORTED:
             ledger = Ledger.resume(self.setup.options.output, header)
             self.resumed = True

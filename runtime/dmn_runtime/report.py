@@ -12,6 +12,7 @@ from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.machine import Machine
 from dmn_runtime.seams import SeamScore
 from dmn_runtime.whole_file import whole_file
+from dmn_runtime.words import counted
 
 FORMAT = "dmn-report"
 FORMAT_VERSION = 1
@@ -71,6 +72,41 @@ class PlanFacts:
 
 
 @dataclass(frozen=True)
+class GpuFacts:
+    """What went through a GPU at once (docs/gpu-engine.md), and its memory.
+
+    `batch` tiles of `edge_px` (height and width, halo included) in one call of the network, `lanes` streams,
+    `slab_slices` of a block in one piece at most. `planned_bytes`: what this was to take at most, without
+    what a TensorRT engine held before. The free memory is that of the whole GPU, before and after that.
+    """
+
+    edge_px: int
+    batch: int
+    lanes: int
+    slab_slices: int
+    planned_bytes: int
+    free_before_bytes: int
+    free_after_bytes: int
+
+    @property
+    def share(self) -> tuple[int, int, int, int]:
+        """Edge, batch, lanes and slices, without the memory."""
+        return self.edge_px, self.batch, self.lanes, self.slab_slices
+
+    def words(self) -> str:
+        """Say it in one line."""
+        before, after, planned = (
+            f"{nbytes / 2**30:.2f}"
+            for nbytes in (self.free_before_bytes, self.free_after_bytes, self.planned_bytes)
+        )
+        return (
+            f"tiles of {self.edge_px} px, batches of {self.batch}, {counted(self.lanes, 'stream')}, slabs of "
+            f"{counted(self.slab_slices, 'slice')}; {before} GiB free before and {after} after, "
+            f"{planned} planned"
+        )
+
+
+@dataclass(frozen=True)
 class Report:
     """One run of `dmn infer`.
 
@@ -100,6 +136,7 @@ class Report:
         foreground_share: of the written mask, 0 to 1.
         drift: sentences of the drift alarm, empty for a volume like those of the training.
         seams: see `SeamScore`; None where the seam check was not asked for.
+        gpu: see `GpuFacts`; None where tiles were cut on the processor.
     """
 
     input: InputFacts
@@ -126,6 +163,7 @@ class Report:
     foreground_share: float
     drift: tuple[str, ...]
     seams: SeamScore | None = None
+    gpu: GpuFacts | None = None
 
     @property
     def voxels_per_s(self) -> float:

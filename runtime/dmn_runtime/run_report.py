@@ -8,6 +8,7 @@ from pathlib import Path
 from dmn_runtime.errors import ResumeError
 from dmn_runtime.machine import machine_facts, peak_rss_bytes
 from dmn_runtime.report import (
+    GpuFacts,
     GridFacts,
     InputFacts,
     NormalisationFacts,
@@ -53,6 +54,7 @@ class Tally:
     foreground_share: float
     drift: tuple[str, ...]
     seams: SeamScore | None
+    gpu: GpuFacts | None = None
 
 
 def make_report(setup: Setup, tally: Tally) -> Report:
@@ -82,6 +84,7 @@ def make_report(setup: Setup, tally: Tally) -> Report:
         foreground_share=tally.foreground_share,
         drift=tally.drift,
         seams=tally.seams,
+        gpu=tally.gpu,
     )
 
 

@@ -78,6 +78,11 @@ def lay_probes(tile: Tile, working_shape: Triple, stride_px: int) -> tuple[Probe
     return tuple(probes)
 
 
+def largest_again_px(stride_px: int) -> int:
+    """Return what no height or width of a probe's `again` exceeds."""
+    return LENGTH_PX + 2 * (REACH_PX + stride_px)
+
+
 def chosen_blocks(todo: Sequence[int]) -> frozenset[int]:
     """Return the blocks to look at, evenly spread over those that are to be computed."""
     return frozenset(todo[i] for i in spread(len(todo), 1, BLOCKS)) if todo else frozenset()

@@ -16,6 +16,7 @@ from dmn_runtime.engines.choose import Choice
 from dmn_runtime.engines.examination import Wish
 from dmn_runtime.errors import PlanError, UsageError
 from dmn_runtime.geometry import Spacing, Triple
+from dmn_runtime.gpu.memory_plan import BatchShape
 from dmn_runtime.machine import logical_cores, memory_bytes
 from dmn_runtime.normalise import IntensityMap, fit_map, histogram, quantiles
 from dmn_runtime.package import Package
@@ -23,11 +24,11 @@ from dmn_runtime.plan import Footprint, Grid, Plan, make_plan
 from dmn_runtime.sink.base import SinkSpec
 from dmn_runtime.sink.ledger import LedgerHeader
 from dmn_runtime.sink.paths import final_paths
-from dmn_runtime.stream import in_flight_bytes, threads_for
+from dmn_runtime.stream import Threads, in_flight_bytes, threads_for
 from dmn_runtime.volume.base import Volume
 
 ENGINE_KEY = "candidate"
-"""In the ledger: engine and precision, so that a resumed run takes the same."""
+"""In the ledger: engine and precision, and on a GPU batch and edge, so that a resumed run takes the same."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that is decided before the first block is read."""
+    """Everything that is decided before the first block is read.
+
+    `begun`: what goes through a GPU in one call, where the run is resumed and it is given.
+    """
 
     options: Options
     package: Package
@@ -79,6 +83,7 @@ class Setup:
     workers: int
     choice: Choice
     spec: SinkSpec
+    begun: BatchShape | None = None
 
     @property
     def output_share(self) -> float:
@@ -144,7 +149,7 @@ def plan_of(options: Options, contract: Contract, volume: Volume, workers: int) 
         tile_px=options.tile_px,
         block=options.block,
     )
-    _check_memory(plan, volume, workers)
+    require_memory(plan, volume, threads_for(workers))
     return plan
 
 
@@ -171,7 +176,13 @@ def intensity_of(options: Options, contract: Contract, counts: NDArray[np.int64]
 
 
 def set_up(
-    options: Options, package: Package, volume: Volume, layout: Layout, choice: Choice, workers: int
+    options: Options,
+    package: Package,
+    volume: Volume,
+    layout: Layout,
+    choice: Choice,
+    workers: int,
+    begun: BatchShape | None = None,
 ) -> Setup:
     """Put together everything that is decided.
 
@@ -182,6 +193,7 @@ def set_up(
         layout: from `lay_out`.
         choice: the engine that runs; its threshold holds where the user gives none.
         workers: engine threads.
+        begun: what goes through a GPU in one call, where the run is resumed.
     """
     contract, plan = package.contract, layout.plan
     threshold = choice.trial.threshold if options.threshold is None else options.threshold
@@ -198,11 +210,24 @@ def set_up(
         workers,
         choice,
         spec,
+        begun,
     )
 
 
-def _check_memory(plan: Plan, volume: Volume, workers: int) -> None:
-    needed, there = in_flight_bytes(plan, volume.dtype.itemsize, threads_for(workers)), memory_bytes()
+def require_memory(plan: Plan, volume: Volume, threads: Threads, pinned_bytes: int = 0) -> None:
+    """Require that the blocks in flight fit into this machine's memory.
+
+    Args:
+        plan: of the run.
+        volume: that is read.
+        threads: of the stream, which say how many blocks there are at once.
+        pinned_bytes: that a GPU's lanes take beside them.
+
+    Raises:
+        PlanError: they do not; names what is needed and what there is.
+    """
+    needed = in_flight_bytes(plan, volume.dtype.itemsize, threads) + pinned_bytes
+    there = memory_bytes()
     if there is not None and needed > there:
         raise PlanError(
             f"blocks of {'x'.join(map(str, plan.block))} voxels need {needed / 1e9:.1f} GB in flight and "
@@ -252,18 +277,21 @@ def drift_of(setup: Setup) -> Iterator[str]:
             )
 
 
-def ledger_header(setup: Setup, fingerprint: str, engine: str) -> LedgerHeader:
+def ledger_header(
+    setup: Setup, fingerprint: str, engine: str, batch: BatchShape | None = None
+) -> LedgerHeader:
     """Return what a resumed run must share with this one.
 
     Args:
         setup: of the run.
         fingerprint: the volume's.
         engine: the engine's description: another library may round otherwise.
+        batch: what goes through a GPU in one call; None on a processor.
     """
     options = {
         "threshold": setup.threshold,
         "engine": engine,
-        ENGINE_KEY: vars(setup.choice.candidate).copy(),
+        ENGINE_KEY: vars(setup.choice.candidate) | ({} if batch is None else vars(batch)),
         "voxel_nm": setup.volume.voxel_nm,
         "normalisation": [setup.intensity.low, setup.intensity.high, setup.intensity.clip],
     }

@@ -117,4 +117,5 @@ class TimedSteps:
             foreground_share=foreground_share,
             drift=drift,
             seams=seams,
+            gpu=self.force.gpu,
         )

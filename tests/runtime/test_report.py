@@ -10,6 +10,7 @@ from dmn_runtime import whole_file as whole_file_module
 from dmn_runtime.errors import OutputError
 from dmn_runtime.machine import Machine
 from dmn_runtime.report import (
+    GpuFacts,
     GridFacts,
     InputFacts,
     NormalisationFacts,
@@ -76,6 +77,24 @@ def test_seams_are_optional():
     seams = SeamScore(Difference(10, 1, 0.5), Difference(20, 0, 0.0))
     found = report_json(dataclasses.replace(REPORT, seams=seams))["seams"]
     assert found["faces"] == {"voxels": 10, "max_grey": 1, "mean_grey": 0.5}
+
+
+def test_what_went_through_a_gpu_is_told_where_there_was_one():
+    assert report_json(REPORT)["gpu"] is None
+    gpu = GpuFacts(1152, 4, 1, 1, 3 * 2**28, 2**31, 2**30)
+    assert report_json(dataclasses.replace(REPORT, gpu=gpu))["gpu"] == {
+        "edge_px": 1152,
+        "batch": 4,
+        "lanes": 1,
+        "slab_slices": 1,
+        "planned_bytes": 3 * 2**28,
+        "free_before_bytes": 2**31,
+        "free_after_bytes": 2**30,
+    }
+    assert gpu.words() == (
+        "tiles of 1152 px, batches of 4, 1 stream, slabs of 1 slice; 2.00 GiB free before and 1.00 after, "
+        "0.75 planned"
+    )
 
 
 def test_an_older_report_is_replaced(tmp_path):

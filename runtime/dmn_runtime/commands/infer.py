@@ -227,6 +227,8 @@ def summary(options: Options, report: Report) -> list[str]:
     ]
     if report.choose_s >= NOTABLE_S:
         lines.append(f"before that {report.choose_s:.1f} s to choose the engine")
+    if report.gpu is not None:
+        lines.append(f"on the GPU at once: {report.gpu.words()}")
     if report.seams is not None:
         lines.append(report.seams.sentence())
     written = (*final_paths(options.output), report_path(options.output), preview_path(options.output))

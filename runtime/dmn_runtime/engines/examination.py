@@ -21,8 +21,9 @@ from dmn_runtime.engines.remembered import (
     state_of,
 )
 from dmn_runtime.engines.trial import Trial, examine, timed
-from dmn_runtime.errors import DmnError, EngineError
+from dmn_runtime.errors import DmnError, EngineError, ResumeError
 from dmn_runtime.geometry import round_up
+from dmn_runtime.gpu.memory_plan import BatchShape
 from dmn_runtime.package import Package
 from dmn_runtime.plan import BLOCK_SLICES, TILE_EDGE_PX
 
@@ -39,6 +40,8 @@ class Wish:
         workers: threads that will call at once.
         tile_px: largest edge of a tile without its halo, None for the plan's own.
         strict: refuse where an engine fails its certificate, instead of falling back.
+        begun: what went through a GPU in one call when the run that is resumed was begun; None leaves it
+            open.
     """
 
     engine: str = AUTO
@@ -46,6 +49,7 @@ class Wish:
     workers: int = 1
     tile_px: int | None = None
     strict: bool = False
+    begun: BatchShape | None = None
 
 
 def examined(
@@ -138,8 +142,11 @@ def state_for(package: Package, wish: Wish) -> State:
 
 def order_for(package: Package, candidate: Candidate, wish: Wish, say: Callable[[str], None]) -> Order:
     """Return what a candidate is opened for."""
-    edge = read_edge_px(package.contract, wish.tile_px)
-    return Order(package, candidate.precision, wish.workers, edge, BLOCK_SLICES, say)
+    contract, precision, begun = package.contract, candidate.precision, wish.begun
+    if begun is None:
+        begun = BatchShape(BLOCK_SLICES, read_edge_px(contract, wish.tile_px))
+    exactly = wish.begun is not None
+    return Order(package, precision, wish.workers, begun.edge_px, begun.batch, say, exactly)
 
 
 def read_edge_px(contract: Contract, tile_px: int | None) -> int:
@@ -179,9 +186,15 @@ def _placed(trial: Trial, speed: float | Exception, race: str) -> Trial:
 
 
 def opened(candidate: Candidate, order: Order) -> Runner | DmnError:
-    """Open a candidate's network, or return why it cannot be."""
+    """Open a candidate's network, or return why it cannot be.
+
+    Raises:
+        ResumeError: it cannot be as the run that is resumed was begun; another would end in other bytes.
+    """
     try:
         return kind_of(candidate.engine).open(order)
+    except ResumeError:
+        raise
     except DmnError as error:
         return error
     except Exception as error:  # a broken library must not keep the others from running

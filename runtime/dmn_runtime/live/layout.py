@@ -8,6 +8,7 @@ import numpy as np
 from dmn_runtime.contract import Contract
 from dmn_runtime.errors import PlanError, UsageError
 from dmn_runtime.geometry import Region, Triple, round_up
+from dmn_runtime.gpu.memory_plan import BatchShape
 from dmn_runtime.live.begun import LIVE_INPUT, SERIES_KEY, Begun, finished_depth, series_json
 from dmn_runtime.live.head import Head, folder_format
 from dmn_runtime.live.schedule import OPEN_END
@@ -147,9 +148,11 @@ def sampled_voxels(options: Options, begun: Begun, layout: Layout) -> int:
     return int(layout.counts.sum()) if begun.sampled_voxels is None else begun.sampled_voxels
 
 
-def live_header(setup: Setup, head: Head, engine: str, sampled: int) -> LedgerHeader:
+def live_header(
+    setup: Setup, head: Head, engine: str, batch: BatchShape | None, sampled: int
+) -> LedgerHeader:
     """Return what a resumed live run must share with this one: all but the number of slices."""
-    header = ledger_header(setup, LIVE_INPUT, engine)
+    header = ledger_header(setup, LIVE_INPUT, engine, batch)
     plan = dict(header.plan)
     for key in DEEPEST_KEYS:
         plan[key] = [None, *plan[key][1:]]

@@ -136,7 +136,7 @@ def watch_folder(
         choice, runner = open_best(package, choice, wish, watch.say)
         opened.callback(runner.close)
         chosen_s += perf_counter()
-        setup = set_up(options, package, volume, layout, choice, wish.workers)
+        setup = set_up(options, package, volume, layout, choice, wish.workers, wish.begun)
         steps = TimedSteps(setup, runner, watch.say, begin_s + chosen_s, chosen_s)
         opened.callback(steps.force.engine.close)
         refuse_large(setup.plan, volume, steps.force.threads.readers)
@@ -221,7 +221,8 @@ class _LiveRun:
         if start is not Start.RESUME:
             early = drift_of(replace(self.setup, volume=self.head.volume))
         warned = warn(self.watch.say, early)
-        header = live_header(self.setup, self.head, self.steps.force.engine.description, self.sampled)
+        force = self.steps.force
+        header = live_header(self.setup, self.head, force.engine.description, force.batch, self.sampled)
         if start is Start.UNREPORTED:
             ledger = Ledger.resume(output, header)
             whole, fingerprint = self._with_volume(self.head.volume), self.head.volume.fingerprint()

@@ -24,6 +24,7 @@ from dmn_runtime.commands.infer import parse_spacing, parse_triple
 from dmn_runtime.engines import choose, trial
 from dmn_runtime.engines.examination import Wish
 from dmn_runtime.errors import UsageError
+from dmn_runtime.gpu.memory_plan import BatchShape
 from dmn_runtime.inference import as_begun
 from dmn_runtime.setup import ENGINE_KEY
 from dmn_runtime.sink.ledger import Ledger, LedgerHeader
@@ -646,6 +647,28 @@ def test_engine_and_precision_are_each_taken_from_the_ledger(
     Ledger.create(output, LedgerHeader("in", "package", {}, "1", begun)).close()
     found = as_begun(Wish(engine, precision, 2, 64, True), output)
     assert found == Wish(*wanted, 2, 64, True)
+
+
+@pytest.mark.parametrize(
+    ("named", "begun"),
+    [
+        ({"batch": 8, "edge_px": 64}, BatchShape(8, 64)),
+        ({}, None),
+        ({"batch": 8}, None),
+        ({"batch": 8, "edge_px": "64"}, None),
+        ({"batch": True, "edge_px": 64}, None),
+        ({"batch": 0, "edge_px": 64}, None),
+        ({"batch": 8, "edge_px": -64}, None),
+    ],
+    ids=str,
+)
+def test_what_went_through_a_gpu_at_once_is_taken_from_the_ledger(
+    tmp_path: Path, named: dict[str, object], begun: BatchShape | None
+) -> None:
+    extra = {ENGINE_KEY: {"engine": "cuda", "precision": "fp16", **named}}
+    Ledger.create(tmp_path / "seg.tif", LedgerHeader("in", "package", {}, "1", extra)).close()
+    found = as_begun(Wish("auto", "auto", 2), tmp_path / "seg.tif")
+    assert found == Wish("cuda", "fp16", 2, begun=begun)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from dmn_runtime.engines.examination import (
 )
 from dmn_runtime.engines.remembered import networks_of, recall, recall_faults, remember_faults, state_of
 from dmn_runtime.engines.trial import Trial, examine
-from dmn_runtime.errors import EngineError, MissingMember
+from dmn_runtime.errors import EngineError, MissingMember, ResumeError
+from dmn_runtime.gpu.memory_plan import BatchShape
 from dmn_runtime.package import Package, open_package
 from dmn_runtime.plan import BLOCK_SLICES
 
@@ -307,6 +308,15 @@ def test_whatever_opening_raises_is_a_fault(
     assert faults == [str(broken), "no driver"]
 
 
+def test_what_a_resumed_run_cannot_go_on_with_is_no_fault(
+    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    refusal = ResumeError("the GPU is full, and this run was begun with more")
+    fleet.install(monkeypatch, gpu=fleet.Model(refuses=refusal), cpu=fleet.Model())
+    with pytest.raises(ResumeError, match="begun with more"):
+        examined(package, BOTH, WISH, said.append)
+
+
 def test_a_package_without_golden_tiles_cannot_be_examined(
     package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
@@ -318,6 +328,13 @@ def test_a_package_without_golden_tiles_cannot_be_examined(
 
 
 # Tiles
+
+
+def test_what_an_engine_is_opened_for(package: Package, said: list[str]) -> None:
+    plain = order_for(package, CPU, Wish(workers=3, tile_px=64), said.append)
+    assert (plain.workers, plain.edge_px, plain.batch, plain.exactly) == (3, 76, BLOCK_SLICES, False)
+    begun = order_for(package, CPU, Wish(tile_px=64, begun=BatchShape(4, 44)), said.append)
+    assert (begun.edge_px, begun.batch, begun.exactly) == (44, 4, True)
 
 
 def test_the_edge_of_the_largest_tile_is_a_multiple_of_the_stride(package: Package) -> None:
