@@ -36,6 +36,7 @@ def _conditions(bench: Bench) -> dict[str, object]:
         "package": bench.package.sha256,
         "volume": bench.volume,
         "engine": (engine.engine, engine.description, bench.workers),
+        "share of the GPU": bench.shares,
         "plan": bench.plan,
     }
 

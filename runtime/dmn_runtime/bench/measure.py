@@ -30,7 +30,7 @@ from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.catalogue import kind_of
 from dmn_runtime.engines.choose import choose, open_best
 from dmn_runtime.engines.examination import Wish, order_for
-from dmn_runtime.errors import DmnError, UsageError
+from dmn_runtime.errors import DmnError, EngineError, UsageError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.gpu.device import Device
 from dmn_runtime.gpu.inquiry import visible_gpus
@@ -169,6 +169,7 @@ def _measured(
         setup = set_up(run, package, volume, layout, choice, wish.workers)
         turns = _Turns(setup, wish, QUICK_WINDOW_S if options.quick else WINDOW_S, say, tools)
         rounds = tuple(turns.round() for _ in range(count))
+        assert turns.extent is not None  # there was a round
     return Bench(
         measured=measured,
         quick=options.quick,
@@ -222,7 +223,6 @@ class _Turns:
     """Measures everything in turns, a round a call; `threads` and `extent` are known after the first."""
 
     threads: Threads
-    extent: Extent
 
     def __init__(
         self, setup: Setup, wish: Wish, window_s: float, say: Callable[[str], None], tools: Tools
@@ -232,6 +232,7 @@ class _Turns:
         self.window_s = window_s
         self.say = say
         self.tools = tools
+        self.extent: Extent | None = None
         self.ceiling_words = ""
         self._gathered: Gathered | None = None
         self._told: set[str] = set()
@@ -240,10 +241,12 @@ class _Turns:
         """Measure everything once; the run end to end opens the engine itself and has the machine alone."""
         alone, device = self._alone()
         ceilings = self._ceilings(device)
-        self.extent = alone.extent
+        self.extent = _same(self.extent, alone.extent)
         report = _infer(self.setup.options, _unheard)
         assert report.first_tile_s is not None  # it had all tiles to do
-        end_to_end = EndToEnd(report.voxels, report.wall_s, report.first_tile_s, report.busy_s, report.queues)
+        end_to_end = EndToEnd(
+            report.voxels, report.wall_s, report.first_tile_s, report.busy_s, report.queues, report.gpu
+        )
         return Round(alone.network_only_s, alone.gather, alone.scatter, end_to_end, ceilings)
 
     def _alone(self) -> tuple[Alone, Device | None]:
@@ -334,6 +337,21 @@ class _Turns:
                 self.say(sentence)
                 self._told.add(sentence)
             return None
+
+
+def _same(known: Extent | None, found: Extent) -> Extent:
+    """Return the extent of another round, which must be that of the first: the figures share it.
+
+    Raises:
+        EngineError: it is not, since a GPU with less memory was given smaller tiles.
+    """
+    if known is not None and found != known:
+        raise EngineError(
+            f"the network alone ran on {known.tiles} tiles ({known.px} px) in one round and on {found.tiles} "
+            f"({found.px} px) in another, since the GPU's free memory changed between them: close other "
+            "programs that use the GPU, and measure again"
+        )
+    return found
 
 
 def _unheard(_: str) -> None:

@@ -12,7 +12,7 @@ from dmn_runtime.bench.stages import Stage, stages_of
 from dmn_runtime.errors import UsageError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.machine import Machine
-from dmn_runtime.report import PackageFacts, PlanFacts
+from dmn_runtime.report import GpuFacts, PackageFacts, PlanFacts
 from dmn_runtime.stream import Threads
 from dmn_runtime.whole_file import whole_file
 
@@ -105,6 +105,12 @@ class Bench:
         return figures_of(self.rounds, self.extent, self.multiply_adds_per_px)
 
     @property
+    def shares(self) -> frozenset[tuple[int, int, int, int]]:
+        """What went through a GPU at once in the runs end to end; empty on a processor."""
+        runs = [one.end_to_end.gpu for one in self.rounds]
+        return frozenset(gpu.share for gpu in runs if gpu is not None)
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of the runs end to end."""
         return stages_of([one.end_to_end for one in self.rounds], self.threads)
@@ -193,6 +199,11 @@ def _round(one: dict[str, Any]) -> Round:
         one["network_only_s"],
         Rate(**one["gather"]),
         Rate(**one["scatter"]),
-        EndToEnd(**one["end_to_end"]),
+        _end_to_end(one["end_to_end"]),
         None if one["ceilings"] is None else Ceilings(**one["ceilings"]),
     )
+
+
+def _end_to_end(one: dict[str, Any]) -> EndToEnd:
+    gpu = one.get("gpu")
+    return EndToEnd(**{**one, "gpu": None if gpu is None else GpuFacts(**gpu)})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dmn_runtime.bench.figure import Figure, figure_of
+from dmn_runtime.report import GpuFacts
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,14 @@ class Alone:
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """One whole run: voxels of the output, seconds, and what `Report` says of stages and queues."""
+    """One whole run: voxels of the output, seconds, and what `Report` says of stages, queues and GPU."""
 
     voxels: int
     wall_s: float
     first_tile_s: float
     busy_s: dict[str, float]
     queues: dict[str, float]
+    gpu: GpuFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ def _stages(bench: Bench) -> list[str]:
 def _notes(bench: Bench) -> list[str]:
     limit = limit_of(bench.stages)
     lines = [f"limit: {limit.name}, done by the {limit.kind}{'s' if limit.threads > 1 else ''}"]
+    lines += _through_gpu(bench)
     if bench.peak_rss_bytes is not None:
         lines.append(f"peak memory of a run: {bench.peak_rss_bytes / 2**20:.0f} MiB")
     lines.append(f"ceilings: {bench.ceilings}")
@@ -102,3 +103,12 @@ def _notes(bench: Bench) -> list[str]:
         )
     busy = busy_sentence(bench.load_average, possible_cores())
     return lines if busy is None else [*lines, f"warning: {busy}"]
+
+
+def _through_gpu(bench: Bench) -> list[str]:
+    """Say what went through the GPU at once, each share once."""
+    told: dict[tuple[int, ...], str] = {}
+    for one in bench.rounds:
+        if (gpu := one.end_to_end.gpu) is not None:
+            told.setdefault(gpu.share, f"on the GPU at once: {gpu.words()}")
+    return list(told.values())

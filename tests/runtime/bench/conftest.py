@@ -13,14 +13,18 @@ import pytest
 from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts
 from dmn_runtime.bench.rounds import Ceilings, EndToEnd, Extent, Rate, Round
 from dmn_runtime.machine import Machine
-from dmn_runtime.report import PackageFacts, PlanFacts
+from dmn_runtime.report import GpuFacts, PackageFacts, PlanFacts
 from dmn_runtime.stream import threads_for
 
 CEILINGS = Ceilings(8e9, 5e9, 1e10)
+GPU = GpuFacts(1152, 8, 3, 8, 2**30, 78 * 2**30, 74 * 2**30)
 
 
 def make_round(
-    network_only_s: float = 2.0, wall_s: float = 4.0, ceilings: Ceilings | None = CEILINGS
+    network_only_s: float = 2.0,
+    wall_s: float = 4.0,
+    ceilings: Ceilings | None = CEILINGS,
+    gpu: GpuFacts | None = None,
 ) -> Round:
     """Return a round of 8 Mvoxel: 4 Mvoxel/s by the network alone, 2 end to end."""
     busy_s = {"read": 0.4, "resample": 0.4, "gather": 0.2, "network": 6.0, "scatter": 0.2}
@@ -29,9 +33,15 @@ def make_round(
         network_only_s,
         Rate(20e6, 4e9),
         Rate(10e6, 1e9),
-        EndToEnd(8_000_000, wall_s, 0.5, busy_s, {"segment": 1.5, "write": 0.25}),
+        EndToEnd(8_000_000, wall_s, 0.5, busy_s, {"segment": 1.5, "write": 0.25}, gpu),
         ceilings,
     )
+
+
+@pytest.fixture(scope="session")
+def on_gpu() -> GpuFacts:
+    """Return what went through a GPU at once."""
+    return GPU
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from dmn_runtime.bench.compare import Ratio, compare_text, differences, ratio_of
 from dmn_runtime.bench.figure import Figure
 from dmn_runtime.bench.result import Bench
 from dmn_runtime.bench.rounds import Round
+from dmn_runtime.report import GpuFacts
 
 Benches = Callable[..., Bench]
 
@@ -25,6 +26,17 @@ def test_what_is_not_alike_is_named(bench: Benches) -> None:
     assert differences(one, bench(volume=replace(one.volume, shape=(1, 1, 1)))) == ("volume",)
     assert differences(one, bench(workers=3)) == ("engine",)
     assert differences(one, bench(plan=replace(one.plan, tile=(1, 8, 8)))) == ("plan",)
+
+
+def test_another_share_of_the_gpu_is_named(
+    bench: Benches, bench_round: Callable[..., Round], on_gpu: GpuFacts
+) -> None:
+    one, moved, fewer = (
+        bench(rounds=(bench_round(gpu=gpu),))
+        for gpu in (on_gpu, replace(on_gpu, free_before_bytes=1), replace(on_gpu, batch=4))
+    )
+    assert differences(one, moved) == ()
+    assert differences(one, fewer) == ("share of the GPU",)
 
 
 def test_the_text(bench: Benches, bench_round: Callable[..., Round]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from dmn_runtime.bench import measure
 from dmn_runtime.bench.ceilings import CeilingFault
 from dmn_runtime.bench.measure import BenchOptions, Tools, run_bench
 from dmn_runtime.bench.product import Ceiling
@@ -16,6 +17,7 @@ from dmn_runtime.bench.rounds import Ceilings, Extent
 from dmn_runtime.bench.text import bench_text
 from dmn_runtime.engines import catalogue
 from dmn_runtime.engines.catalogue import Kind
+from dmn_runtime.errors import EngineError
 from dmn_runtime.stream import threads_for_gpu
 
 PX = 28 * 28  # a tile of 16 px with 6 px around
@@ -69,6 +71,10 @@ def test_network_and_kernels_are_timed_on_the_device(
     assert bench.engine.on_gpu
     assert bench.extent == Extent(3 * 32 * 64, 24 * PX, 24)
     [one] = bench.rounds
+    found = one.end_to_end.gpu
+    assert found is not None
+    assert found.share == (28, 8, 3, 3)
+    assert found.free_before_bytes == before > found.free_after_bytes
     assert one.ceilings == Ceilings(1e11, None, None, 1e14)
     assert free == [before], "the engine still held memory"
     assert bench.figures["gather_percent_of_copy"].median == pytest.approx(one.gather.bytes_per_s / 1e9)
@@ -100,3 +106,23 @@ def test_what_cannot_be_measured_is_said_once(
     assert len([line for line in said if "there is no room" in line]) == 2
     assert "ceilings: no copy was measured; no matrix product was measured" in bench_text(bench)
     assert [name for name in bench.figures if "copy" in name or "matmul" in name] == []
+
+
+def test_rounds_on_other_tiles_are_not_one_bench(
+    small_package: Callable[..., Path], device: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = iter([24, 48])
+    alone = measure.alone_on_gpu
+
+    def changing(*what: Any) -> Any:
+        found = alone(*what)
+        return replace(found, extent=replace(found.extent, tiles=next(tiles)))
+
+    monkeypatch.setattr(measure, "alone_on_gpu", changing)
+    tools = Tools(ceilings=unasked, product=lambda *_: Ceiling(1e14, "x"), gpu_copy=lambda _: 1e11)
+    options = replace(small_run(small_package, tmp_path), rounds=2)
+    with pytest.raises(
+        EngineError, match=r"on 24 tiles \(\d+ px\) in one round and on 48 \(\d+ px\) in another"
+    ):
+        run_bench(options, lambda _: None, tools)
+    device.check_empty()

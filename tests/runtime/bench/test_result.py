@@ -10,14 +10,17 @@ import pytest
 from dmn_runtime.bench.result import Bench, read_bench, to_json, write_bench
 from dmn_runtime.bench.rounds import Ceilings, Round
 from dmn_runtime.errors import UsageError
+from dmn_runtime.report import GpuFacts
 
 Benches = Callable[..., Bench]
 
 
-def test_there_and_back(bench: Benches, bench_round: Callable[..., Round], tmp_path: Path) -> None:
+def test_there_and_back(
+    bench: Benches, bench_round: Callable[..., Round], on_gpu: GpuFacts, tmp_path: Path
+) -> None:
     path = tmp_path / "b.json"
-    on_gpu = bench(rounds=(bench_round(ceilings=Ceilings(1e11, None, None, 1e14)),))
-    for one in (bench(), on_gpu, bench(gpus=("A GPU",), load_average=None, multiply_adds_per_px=None)):
+    gpu = bench(rounds=(bench_round(ceilings=Ceilings(1e11, None, None, 1e14), gpu=on_gpu),))
+    for one in (bench(), gpu, bench(gpus=("A GPU",), load_average=None, multiply_adds_per_px=None)):
         write_bench(path, one)
         assert read_bench(path) == one
 
@@ -27,6 +30,7 @@ def test_the_document(bench: Benches) -> None:
     assert (document["format"], document["format_version"]) == ("dmn-bench", 1)
     assert document["figures"]["end_to_end_voxels_per_s"] == {"median": 2e6, "min": 2e6, "max": 2e6}
     assert document["rounds"][0]["end_to_end"]["queues"] == {"segment": 1.5, "write": 0.25}
+    assert document["rounds"][0]["end_to_end"]["gpu"] is None
     network = next(stage for stage in document["stages"] if stage["name"] == "network")
     assert network["percent_of_threads"]["median"] == 75.0
     units = (
@@ -38,6 +42,29 @@ def test_the_document(bench: Benches) -> None:
         "_percent_of_network_only",
     )
     assert [name for name in document["figures"] if not name.endswith(units)] == []
+
+
+def test_what_went_through_a_gpu_is_in_the_document(
+    bench: Benches, bench_round: Callable[..., Round], on_gpu: GpuFacts
+) -> None:
+    document = json.loads(json.dumps(to_json(bench(rounds=(bench_round(gpu=on_gpu),)))))
+    assert document["rounds"][0]["end_to_end"]["gpu"] == {
+        "edge_px": 1152,
+        "batch": 8,
+        "lanes": 3,
+        "slab_slices": 8,
+        "planned_bytes": 2**30,
+        "free_before_bytes": 78 * 2**30,
+        "free_after_bytes": 74 * 2**30,
+    }
+
+
+def test_a_bench_from_before_the_gpu_was_told_is_read(bench: Benches, tmp_path: Path) -> None:
+    document = to_json(bench())
+    for one in document["rounds"]:
+        del one["end_to_end"]["gpu"]
+    (tmp_path / "b.json").write_text(json.dumps(document))
+    assert read_bench(tmp_path / "b.json") == bench()
 
 
 def spoilt(**changes: Any) -> Callable[[dict[str, Any]], object]:

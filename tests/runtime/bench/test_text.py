@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dmn_runtime.bench.result import Bench
+from dmn_runtime.bench.rounds import Round
 from dmn_runtime.bench.text import bench_text
+from dmn_runtime.report import GpuFacts
 
 Benches = Callable[..., Bench]
 
@@ -50,3 +52,18 @@ def test_what_is_not_known_is_said(bench: Benches) -> None:
     assert any(line.startswith("the package does not state its multiply-adds") for line in lines)
     assert lines[-1].startswith("warning: the machine is busy")
     assert not any("peak memory" in line for line in lines)
+
+
+def test_each_share_of_the_gpu_is_told_once(
+    bench: Benches, bench_round: Callable[..., Round], on_gpu: GpuFacts
+) -> None:
+    fewer = replace(on_gpu, lanes=1, free_before_bytes=2**30, free_after_bytes=2**29)
+    rounds = tuple(bench_round(gpu=one) for one in (on_gpu, replace(on_gpu, free_before_bytes=0), fewer))
+    told = [line for line in bench_text(bench(rounds=rounds)) if line.startswith("on the GPU")]
+    assert told == [
+        "on the GPU at once: tiles of 1152 px, batches of 8, 3 streams, slabs of 8 slices; "
+        "78.00 GiB free before and 74.00 after, 1.00 planned",
+        "on the GPU at once: tiles of 1152 px, batches of 8, 1 stream, slabs of 8 slices; "
+        "1.00 GiB free before and 0.50 after, 1.00 planned",
+    ]
+    assert not any(line.startswith("on the GPU") for line in bench_text(bench()))
