@@ -4,11 +4,13 @@ python benchmarks/gpu/ram_to_ram.py PACKAGE.zip... [--shape Z,Y,X] [--engine cud
     [--rounds N] [--tile PX] [--block Z,Y,X] [--json FILE] [--dry-run]
 
 For every package: the engine's parity with the trained network on the package's golden tiles; the largest
-difference, in grey levels, between a few blocks of the volume and ONNX Runtime on the CPU; then, after one
-round that is not counted, N rounds of the whole volume (median and range), and the stages on the device
-(upload, gather, network, scatter, download) with the bandwidth of the two kernels. The volume is made-up
-tissue, repeated to the shape; nothing is read from or written to a disk. --dry-run says what would be run and
-how the memory of an 80 GB GPU would be shared out, and needs no GPU.
+difference, in grey levels, between two whole blocks of the volume and fp32 by ONNX Runtime on the CPU; then,
+after one round that is not counted, N rounds of the whole volume (median and range), and the stages on the
+device (upload, gather, network, scatter, download) with the bandwidth of the two kernels. Both comparisons
+are judged: what the package's certificate allows of the precision, and one grey level more for rounding. The
+exit status is 1 where one fails, after table and file were written, and 2 where nothing could be measured.
+The volume is made-up tissue, repeated to the shape; nothing is read from or written to a disk. --dry-run says
+what would be run and how the memory of an 80 GB GPU would be shared out, and needs no GPU.
 """
 
 import argparse
@@ -16,20 +18,21 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from math import ceil
+from math import ceil, floor
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dmn_runtime.certificate.tolerance import Tolerance
 from dmn_runtime.clock import Clock, Occupancy
 from dmn_runtime.commands.infer import parse_triple
-from dmn_runtime.engines.base import Runner
-from dmn_runtime.engines.choose import Choice, choose, open_best
+from dmn_runtime.engines.choose import choose, open_best
 from dmn_runtime.engines.cpu import open_cpu_engine
-from dmn_runtime.errors import DmnError, UsageError
+from dmn_runtime.errors import DmnError, OutputError, UsageError
 from dmn_runtime.geometry import Region, Triple
 from dmn_runtime.gpu.engine import GpuEngine
 from dmn_runtime.gpu.inquiry import visible_gpus
@@ -38,10 +41,11 @@ from dmn_runtime.machine import logical_cores, machine_facts
 from dmn_runtime.package import Package, open_package, resolve_package
 from dmn_runtime.phantom import make_phantom
 from dmn_runtime.plan import Footprint, Plan, make_plan
-from dmn_runtime.report import versions
-from dmn_runtime.setup import Layout, Options, Setup, engine_wish, lay_out, set_up
+from dmn_runtime.report import GpuFacts, versions
+from dmn_runtime.setup import Options, Setup, engine_wish, lay_out, set_up
 from dmn_runtime.source import mirrored_inside, read_inside, read_working
 from dmn_runtime.volume.base import Voxels
+from dmn_runtime.whole_file import whole_file
 from dmn_runtime.workforce import Workforce, gather_workforce, largest_core
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -63,6 +67,7 @@ class Measured:
     engine: str
     precision: str
     reason: str
+    allowed: Tolerance
     golden_iou_change: float
     golden_max_dp: float
     max_grey_against_cpu: int
@@ -71,7 +76,7 @@ class Measured:
     queues: dict[str, float]
     device_stages_s: dict[str, float] = field(default_factory=dict)
     kernel_bytes: dict[str, int] = field(default_factory=dict)
-    share: dict[str, int] = field(default_factory=dict)
+    gpu: GpuFacts | None = None
 
 
 def made_up(shape: Triple, voxel_nm: float) -> Voxels:
@@ -112,18 +117,39 @@ def passed_through(setup: Setup, force: Workforce, out: NDArray[np.uint8]) -> tu
 
 
 def against_cpu(setup: Setup, out: NDArray[np.uint8]) -> int:
-    """Return the largest difference to ONNX Runtime on the CPU over a few blocks, in grey levels."""
+    """Return the largest difference to ONNX Runtime on the CPU over a few whole blocks, in grey levels."""
     plan, package = setup.plan, setup.package
     engine = open_cpu_engine(package.network(), setup.intensity.table(setup.volume.dtype), plan.footprint)
     most = 0
     for index in sorted({0, len(plan) // 2})[:LOOKED_AT]:
-        core = plan.block_at(index).core
-        part = replace_depth(core, 1)
-        inner = _aligned(part, plan.footprint.stride_px)
-        patch = read_working(setup.volume.read, plan, inner.grown(plan.footprint.margin))
-        found = engine.segment(patch)[part.relative_to(inner.start).slices]
-        most = max(most, int(np.abs(found.astype(int) - out[part.slices]).max()))
+        for part in slices_of(plan.block_at(index).core):  # one at a time: activations are large
+            inner = _aligned(part, plan.footprint.stride_px)
+            patch = read_working(setup.volume.read, plan, inner.grown(plan.footprint.margin))
+            found = engine.segment(patch)[part.relative_to(inner.start).slices]
+            most = max(most, int(np.abs(found.astype(int) - out[part.slices]).max()))
     return most
+
+
+def most_grey(allowed: Tolerance) -> int:
+    """Return the grey levels that two results may differ by: what a certificate allows, and rounding."""
+    return 1 + floor(255 * allowed.max_dp)
+
+
+def fault_of(one: Measured) -> str | None:
+    """Say in what a result is not the trained network's; None where it is. NaN is a fault."""
+    figures = (
+        ("golden IoU change", one.golden_iou_change, one.allowed.iou_change),
+        ("golden max |dp|", one.golden_max_dp, one.allowed.max_dp),
+        ("grey levels off the CPU", one.max_grey_against_cpu, most_grey(one.allowed)),
+    )
+    wrong = [f"{name} {found:.3g} (allowed {most:g})" for name, found, most in figures if not found <= most]
+    return f"{one.package} by {one.engine}: {', '.join(wrong)}" if wrong else None
+
+
+def slices_of(region: Region) -> list[Region]:
+    """Cut a region into slices."""
+    (start, *yx), (stop, *ends) = region.start, region.stop
+    return [Region((z, yx[0], yx[1]), (z + 1, ends[0], ends[1])) for z in range(start, stop)]
 
 
 def replace_depth(region: Region, slices: int) -> Region:
@@ -166,14 +192,14 @@ def measured(path: Path, given: argparse.Namespace) -> Measured:
     options = options_of(path, given)
     wish = engine_wish(options)
     volume = volume_for(package, given.shape)
-    layout: Layout = lay_out(options, package.contract, volume, wish.workers)
-    choice: Choice
-    runner: Runner
-    choice, runner = open_best(package, choose(package, wish, told), wish, told)
-    setup = set_up(options, package, volume, layout, choice, wish.workers)
-    clock = Clock()
-    force = gather_workforce(setup, runner, clock, told)
-    try:
+    layout = lay_out(options, package.contract, volume, wish.workers)
+    with ExitStack() as opened:
+        choice, runner = open_best(package, choose(package, wish, told), wish, told)
+        opened.callback(runner.close)
+        setup = set_up(options, package, volume, layout, choice, wish.workers)
+        clock = Clock()
+        force = gather_workforce(setup, runner, clock, told)
+        opened.callback(force.engine.close)
         out = np.empty(setup.plan.output_shape, np.uint8)
         rounds = []
         passed_through(setup, force, out)
@@ -186,15 +212,12 @@ def measured(path: Path, given: argparse.Namespace) -> Measured:
         spent = {name: s - before.get(name, 0.0) for name, s in clock.busy_s.items()}
         result = Measured(
             path.stem, force.engine.description, choice.candidate.precision, choice.reason,
-            parity.iou_change, parity.max_dp, against_cpu(setup, out), rounds, spent, queues.means(),
+            choice.trial.tolerance, parity.iou_change, parity.max_dp, against_cpu(setup, out), rounds, spent,
+            queues.means(), gpu=force.gpu,
         )  # fmt: skip
         if isinstance(force.engine, GpuEngine):
             result.device_stages_s, result.kernel_bytes = on_device(force.engine, setup, given.rounds)
-            result.share = asdict(force.engine.share)
         return result
-    finally:
-        force.engine.close()
-        runner.close()
 
 
 def intentions(path: Path, given: argparse.Namespace) -> list[str]:
@@ -252,6 +275,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
     Raises:
         UsageError: a word makes no sense.
+        OutputError: the file cannot be written.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -270,7 +294,44 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     given.block = None if given.block is None else parse_triple("--block", given.block)
     if min(given.shape) < 1 or given.rounds < 1:
         raise UsageError(f"--shape {given.shape} and --rounds {given.rounds}: wanted numbers from 1")
+    if given.json and (given.json.is_dir() or not given.json.parent.is_dir()):
+        # Before minutes are spent on what it is to hold.
+        raise OutputError(
+            f"--json {given.json} is a folder or lies in none: name a file in an existing folder"
+        )
     return given
+
+
+def write(path: Path, found: Sequence[Measured], shape: Triple) -> None:
+    """Write all figures, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    facts = {
+        "machine": asdict(machine_facts()),
+        "gpus": [asdict(gpu) for gpu in visible_gpus()],
+        "cores": logical_cores(),
+        "versions": versions(),
+        "shape": shape,
+        "runs": [asdict(one) for one in found],
+    }
+    with whole_file(path, "benchmark") as partial:
+        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def show(found: Sequence[Measured], given: argparse.Namespace) -> None:
+    """Print the table."""
+    where = [gpu.name for gpu in visible_gpus()] or [machine_facts().cpu]
+    shape = " x ".join(map(str, given.shape))
+    print(f"{where[0]}; {shape} voxels, {given.rounds} rounds, RAM to RAM")
+    print("| package | engine | Mvoxel/s | golden IoU change | max dp | grey levels off the CPU | kernels |")
+    print("|---|---|---|---|---|---|---|")
+    for one in found:
+        print(line(one))
+        told(f"{one.package}: {one.stages_s} {one.device_stages_s} {one.queues}")
+        if one.gpu is not None:
+            told(f"{one.package}: {one.gpu.words()}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -281,29 +342,16 @@ def main(words: Sequence[str] | None = None) -> int:
             print("\n".join(text for path in given.packages for text in intentions(path, given)))
             return 0
         found = [measured(path, given) for path in given.packages]
+        show(found, given)
+        if given.json:
+            write(given.json, found, given.shape)
     except DmnError as error:
         print(f"ram_to_ram: {error}", file=sys.stderr)
         return 2
-    machine = asdict(machine_facts())
-    gpus = [asdict(gpu) for gpu in visible_gpus()]
-    shape = " x ".join(map(str, given.shape))
-    print(f"{gpus[0]['name'] if gpus else machine}; {shape} voxels, {given.rounds} rounds, RAM to RAM")
-    print("| package | engine | Mvoxel/s | golden IoU change | max dp | grey levels off the CPU | kernels |")
-    print("|---|---|---|---|---|---|---|")
-    for one in found:
-        print(line(one))
-        told(f"{one.package}: {one.stages_s} {one.device_stages_s} {one.queues} {one.share}")
-    if given.json:
-        facts = {
-            "machine": machine,
-            "gpus": gpus,
-            "cores": logical_cores(),
-            "versions": versions(),
-            "shape": given.shape,
-            "runs": [asdict(one) for one in found],
-        }
-        given.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return 0
+    faults = [fault for one in found if (fault := fault_of(one)) is not None]
+    if faults:
+        told(f"ram_to_ram: not the same segmentation: {'; '.join(faults)}")
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":
