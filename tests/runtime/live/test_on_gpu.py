@@ -34,6 +34,9 @@ MORE: dict[str, Any] = {
     "intensity": (20.0, 230.0),
 }
 
+LITTLE_BYTES = 20 << 20
+"""Of the GPU's memory: enough for batches of one tile."""
+
 
 def _double(name: str) -> ModuleType:
     title = f"dmn_test_{name}"
@@ -99,16 +102,20 @@ def test_the_voxels_are_those_of_the_batch_run_through_a_stop_and_a_resume(
     for z in range(10):
         put(microscope, z, z)
     microscope.events += [*[lambda: None] * 6, interrupt]
+    plenty, fake_gpu.most_bytes = fake_gpu.most_bytes, LITTLE_BYTES
     with pytest.raises(KeyboardInterrupt):
         microscope.run(package, output, LIVE, **MORE)
     fake_gpu.check_empty()
     assert "are kept" in microscope.said[-1]
+    fake_gpu.most_bytes = plenty  # for larger batches, which might round otherwise
     put(microscope, 0, 99)
     microscope.events += [partial(put, microscope, z, z) for z in (11, 12, 10)]
     report = microscope.run(package, output, LIVE, resume=True, **MORE)
     fake_gpu.check_empty()
     assert report is not None
     assert report.engine.startswith("fp32 by a fake, NumPy")
+    assert report.gpu is not None
+    assert report.gpu.batch == 1
     assert 0 < report.voxels < 13 * SHAPE[0] * SHAPE[1]
     batch = Options(str(package), str(microscope.folder), tmp_path / f"batch{suffix}", **MORE)
     infer(batch, Watch(lambda _: None, lambda _: None, lambda _: None))
