@@ -163,16 +163,32 @@ def intensity_of(options: Options, contract: Contract, counts: NDArray[np.int64]
         path: of the volume, for people.
 
     Raises:
-        DmnError: --intensity is no range, or the sample is constant.
+        DmnError: --intensity is no range of the volume's grey values, or the sample is constant.
     """
     if options.intensity is None:
         return fit_map(counts, contract.normalisation, path)
+    refuse_intensity(options)
     low, high = options.intensity
+    most = len(counts) - 1
+    if low >= most or high <= 0:
+        raise UsageError(
+            f"--intensity {low:g},{high:g} lies outside the grey values of {path} (0 to {most}): give those "
+            "that are to become the network's -1 and 1"
+        )
+    return IntensityMap(low, high, contract.normalisation.clip)
+
+
+def refuse_intensity(options: Options) -> None:
+    """Refuse a range of grey values that is none, whatever the volume.
+
+    Raises:
+        UsageError: says so.
+    """
+    low, high = options.intensity or (0.0, 1.0)
     if not (isfinite(low) and isfinite(high) and low < high):
         raise UsageError(
             f"--intensity {low:g},{high:g} is no range of grey values: give LOW,HIGH, LOW < HIGH"
         )
-    return IntensityMap(low, high, contract.normalisation.clip)
 
 
 def set_up(

@@ -178,9 +178,9 @@ def _hashes(members: dict[str, bytes]) -> dict[str, str]:
 
 def _write(path: Path, document: dict[str, Any], members: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("dmn.json", json.dumps(document))
-        for name, content in members.items():
-            archive.writestr(name, content)
+        for name, content in {"dmn.json": json.dumps(document).encode(), **members}.items():
+            # Without a time of its own: the same package has the same hash whenever it is made.
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def _test_tensors(network: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,15 @@ from dmn_runtime.live.head import Head, folder_format
 from dmn_runtime.live.schedule import OPEN_END
 from dmn_runtime.machine import memory_bytes
 from dmn_runtime.plan import BLOCK_SLICES, Plan
-from dmn_runtime.setup import Layout, Options, Setup, intensity_of, ledger_header, plan_of
+from dmn_runtime.setup import (
+    Layout,
+    Options,
+    Setup,
+    intensity_of,
+    ledger_header,
+    plan_of,
+    refuse_intensity,
+)
 from dmn_runtime.sink.disk import remove, translate_os_errors
 from dmn_runtime.sink.ledger import Ledger, LedgerHeader
 from dmn_runtime.sink.open import Start, open_sink, resize_partial
@@ -61,6 +69,7 @@ def refuse_live_options(options: Options, live: LiveOptions) -> None:
         raise UsageError(f"--poll-s {live.poll_s:g}: wanted seconds above 0, up to an hour")
     if not 0 <= live.settle_s <= 3600:
         raise UsageError(f"--settle-s {live.settle_s:g}: wanted seconds from 0 to an hour")
+    refuse_intensity(options)
     if options.check_seams:
         raise UsageError("--check-seams wants the whole volume, which --watch does not have: leave one out")
 

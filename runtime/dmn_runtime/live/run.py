@@ -112,6 +112,11 @@ def watch_folder(
     check_folder(options.output)
     package, wish = open_package(resolve_package(options.package)), engine_wish(options)
     with output_lock(options.output), ExitStack() as opened:
+        if options.voxel_nm is None and package.contract.working_voxel_nm is not None:
+            watch.say(
+                "warning: without --voxel-nm the first slices must say their voxel size, or the run ends as "
+                "they come"
+            )
         refuse_output(options.output, overwrite=options.overwrite, resume=options.resume)
         start, begun = Start.FRESH, Begun()
         if options.resume:

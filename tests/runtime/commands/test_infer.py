@@ -750,6 +750,8 @@ def test_given_intensities_are_the_map(small_package: Package, stack: Path, tmp_
         ("a,b", "two numbers LOW,HIGH"),
         ("9,9", "LOW < HIGH"),
         ("0,inf", "no range"),
+        ("3000,60000", "lies outside the grey values of"),
+        ("-9,0", "(0 to 255)"),
     ],
 )
 def test_an_intensity_that_is_no_range_is_refused(

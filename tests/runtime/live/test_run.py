@@ -390,6 +390,7 @@ def test_what_makes_no_sense_is_one_sentence_and_leaves_nothing(
         (LiveOptions(poll_s=0), {}, "--poll-s 0"),
         (LiveOptions(settle_s=-1), {}, "--settle-s -1"),
         (LiveOptions(), {"check_seams": True}, "--check-seams wants the whole volume"),
+        (LiveOptions(), {"intensity": (200.0, 100.0)}, "is no range of grey values"),
         (LiveOptions(), {"resume": True, "overwrite": True}, "exclude each other"),
     ]:
         with pytest.raises(UsageError, match=sentence):
