@@ -5,7 +5,7 @@ from math import ceil
 
 from dmn_export.adapt.timing import StagePace
 
-EXPORT_TILES = 800
+EXPORT_TILES = 400
 """Forward passes that export and its certificates are about worth: precisions, their fitting and timing."""
 EXPORT_LEAST_S = 20.0
 

@@ -58,11 +58,11 @@ def test_two_volumes_become_a_package_that_beats_the_source_alone(
     assert target_iou(final, two_volumes) > target_iou(base, two_volumes) + 0.2
     assert run_test_tile(open_package(two_volumes / "mito.zip")).max_dp <= 1e-4
     assert final.facts["init"]["weights_sha256"] == base.facts["weights_sha256"]
-    # A second a step and a look by the clock that was given; export: 20 s and 800 times 1 s.
+    # A second a step and a look by the clock that was given; export: 20 s and 400 times 1 s.
     (estimate,) = (line for line in said if line.startswith("this will take about "))
     assert estimate == (
-        "this will take about 16 min on this machine: base 65 s (60 steps), adapt 65 s (60 steps), "
-        "export 14 min"
+        "this will take about 10 min on this machine: base 65 s (60 steps), adapt 65 s (60 steps), "
+        "export 7 min"
     )
     report = json.loads(adapted.quality.read_text())
     assert adapted.quality == quality_path(two_volumes / "mito.zip") == two_volumes / "mito.quality.json"

@@ -15,7 +15,7 @@ from dmn_train.student.fixed_teacher import FixedTeacher
 from dmn_train.student.soft_labels import mask_iou
 from dmn_train.student.target_tiles import TargetTiles, draw_tiles
 
-TILES = 24
+TILES = 12
 TILES_SEED = 20_011
 
 
@@ -35,7 +35,7 @@ class Agreement:
 
 
 def target_tiles(placed: PlacedRecipe) -> TargetTiles:
-    """Return 24 tiles of the target that a recipe names, the same on every call.
+    """Return 12 tiles of the target that a recipe names, the same on every call.
 
     Raises:
         VolumeError, RecipeError: a volume cannot be read.
@@ -45,7 +45,7 @@ def target_tiles(placed: PlacedRecipe) -> TargetTiles:
 
 
 def tiles_of(stacks: list[TargetStack], spec: NetworkSpec) -> TargetTiles:
-    """Return 24 tiles of stacks on the working grid, the same on every call."""
+    """Return 12 tiles of stacks on the working grid, the same on every call."""
     return draw_tiles(stacks, spec, TILES, np.random.default_rng(TILES_SEED))
 
 
