@@ -123,7 +123,10 @@ def test_a_run_ends_as_on_the_cpu(small_network: Network, graphs: bool, dtype: A
     engine = bench.engine(runner_of(device, bench.network))
     assert engine.share.batch > 1
     agree(bench.on_device(engine), bench.on_cpu())
-    assert len(device.graphs) == (engine.share.lanes if graphs else 0)
+    if graphs:  # a graph for every lane that got work, and which lanes do is the scheduler's chance
+        assert 1 <= len(device.graphs) <= engine.share.lanes
+    else:
+        assert device.graphs == []
     engine.close()
     device.check_empty()
     assert bench.said == []
