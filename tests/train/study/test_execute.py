@@ -84,8 +84,10 @@ def test_a_stopped_study_does_not_wait_for_scores(monkeypatch: pytest.MonkeyPatc
     job = Job("A/x/seed0", ("A",), "x", None, 0, None, tmp_path / "seed0", ())
     scoring, scored = threading.Event(), list[str]()
 
-    def score(folder: Path, protocol: str, test: object, check: Callable[[], None]) -> None:
-        del folder, protocol, test
+    def score(
+        folder: Path, protocol: str, test: object, check: Callable[[], None], *, structures: bool
+    ) -> None:
+        del folder, protocol, test, structures
         scoring.set()
         for _ in range(500):  # a volume that takes its time
             check()
@@ -96,7 +98,7 @@ def test_a_stopped_study_does_not_wait_for_scores(monkeypatch: pytest.MonkeyPatc
         assert scoring.wait(PATIENCE_S)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "ensure_score", score)
+    monkeypatch.setattr(module, "ensure_scored", score)
     monkeypatch.setattr(module, "wait", interrupted)
     tests: Any = {"A": None}
     with pytest.raises(KeyboardInterrupt):

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dmn_runtime.objects import Matches
 from dmn_train.study.result import Result
 from dmn_train.study.rows import row_of, to_csv
 from dmn_train.study.score import Oracle, Score
+from dmn_train.study.structure import Structure
 
 
 def score(*slices: tuple[int, int, int, int], oracle: float | None = None) -> Score:
@@ -50,4 +52,19 @@ def test_undefined_numbers_are_empty_cells() -> None:
     empty = [name for name, cell in read.items() if cell == ""]
     rules = ["held_out_rule_iou", "solidity_rule_iou", "entropy_rule_iou"]
     interval = ["iou_low", "iou_high", "slice_iou_sd"]
-    assert empty == ["fraction", *interval, "precision", *rules, "oracle_iou", "command"]
+    objects = ["pq", "rq", "sq", "objects_found", "objects_true", "betti0_error", "nsd"]
+    assert empty == ["fraction", *interval, "precision", *rules, "oracle_iou", *objects, "command"]
+
+
+def test_objects_and_boundaries_have_columns_of_their_own() -> None:
+    facts = {"steps": 6, "wall_s": 1.0, "device_name": "a CPU", "weights_sha256": "ab"}
+    structure = Structure(
+        Matches(np.array([0.75]), false_positives=3, false_negatives=1),
+        np.array([[4, 1], [2, 3]]),
+        np.array([[10, 5, 10, 10], [0, 0, 10, 0]]),
+    )
+    of_run = score((1, 0, 0, 1)), {}, facts, "A/mmd/seed0", Path("x"), ""
+    (read,) = csv.DictReader(io.StringIO(to_csv([row_of(Result("A", "mmd", None, 0, *of_run, structure))])))
+    found = {name: read[name] for name in ("pq", "rq", "sq", "objects_found", "objects_true")}
+    assert found == {"pq": "0.25", "rq": "0.3333", "sq": "0.75", "objects_found": "4", "objects_true": "2"}
+    assert (read["betti0_error"], read["nsd"]) == ("2", "0.375")

@@ -9,42 +9,48 @@ import pytest
 import tifffile
 
 from dmn_runtime.errors import RunError
-from dmn_train.run import RUN_JSON
+from dmn_train.run import RUN_JSON, load_run
 from dmn_train.study import score_file as module
+from dmn_train.study.predicted import Predicted
+from dmn_train.study.score import Score
 from dmn_train.study.score_file import ensure_score, score_file
 from dmn_train.study.test_volume import TestVolume
 
 Volume = Callable[..., TestVolume]
 
 
+def kept_score(run_folder: Path, test: TestVolume) -> Score:
+    return ensure_score(Predicted(load_run(run_folder), test), "A")
+
+
 def test_a_score_is_kept_until_weights_or_test_change(
     run_folder: Path, folder: Path, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = ensure_score(run_folder, "A", volume())
+    first = kept_score(run_folder, volume())
     assert first.oracle is None
     made: list[str] = []
-    real = module.score_run
-    monkeypatch.setattr(module, "score_run", lambda *given: made.append("again") or real(*given))
-    kept = ensure_score(run_folder, "A", volume())
+    real = module.score_predicted
+    monkeypatch.setattr(module, "score_predicted", lambda *given: made.append("again") or real(*given))
+    kept = kept_score(run_folder, volume())
     assert np.array_equal(kept.per_slice, first.per_slice)
     assert kept.average_precision == first.average_precision
     assert made == []
-    ensure_score(run_folder, "A", volume(slices=(0, 5)))
+    kept_score(run_folder, volume(slices=(0, 5)))
     assert made == ["again"]
     image = tifffile.imread(folder / "image.tif")
     image[0, 0, 0] ^= 1
     tifffile.imwrite(folder / "image.tif", image)
-    ensure_score(run_folder, "A", volume(slices=(0, 5)))
+    kept_score(run_folder, volume(slices=(0, 5)))
     assert made == ["again"] * 2
     facts = json.loads((run_folder / RUN_JSON).read_text())
     (run_folder / RUN_JSON).write_text(json.dumps(facts | {"threshold": 0.25}))
-    ensure_score(run_folder, "A", volume(slices=(0, 5)))
+    kept_score(run_folder, volume(slices=(0, 5)))
     assert made == ["again"] * 3
     assert json.loads(score_file(run_folder, "A").read_text())["threshold"] == 0.25
 
 
 def test_the_file_of_a_score_keeps_its_form(run_folder: Path, volume: Volume) -> None:
-    ensure_score(run_folder, "A", volume())
+    kept_score(run_folder, volume())
     kept = json.loads(score_file(run_folder, "A").read_text())
     assert list(kept) == [
         *("format", "format_version", "key", "threshold", "counts", "per_slice"),
@@ -56,9 +62,9 @@ def test_the_file_of_a_score_keeps_its_form(run_folder: Path, volume: Volume) ->
 
 
 def test_a_damaged_score_is_refused(run_folder: Path, folder: Path, volume: Volume) -> None:
-    ensure_score(run_folder, "A", volume())
+    kept_score(run_folder, volume())
     kept = json.loads(score_file(run_folder, "A").read_text())
     del kept["per_slice"]
     score_file(run_folder, "A").write_text(json.dumps(kept))
     with pytest.raises(RunError, match=r"scores-A.json is damaged \(KeyError\): remove it"):
-        ensure_score(run_folder, "A", volume())
+        kept_score(run_folder, volume())

@@ -45,7 +45,7 @@ def command(
         _tell_plan(plan, states)
         return
     tests = {p.name: TestVolume(p.test, placed.folder) for p in placed.study.protocol}
-    ends = {} if report_only else _execute(plan, states, tests, jobs)
+    ends = {} if report_only else _execute(placed, plan, states, tests, jobs)
     _report(placed, plan, tests, output, report_to or output)
     failed = [job_id for job_id, end in ends.items() if end is not End.DONE]
     if failed:
@@ -62,12 +62,17 @@ def _tell_plan(plan: tuple[Job, ...], states: dict[str, State]) -> None:
 
 
 def _execute(
-    plan: tuple[Job, ...], states: dict[str, State], tests: dict[str, TestVolume], at_once: int
+    placed: PlacedStudy,
+    plan: tuple[Job, ...],
+    states: dict[str, State],
+    tests: dict[str, TestVolume],
+    at_once: int,
 ) -> dict[str, End]:
     for test in tests.values():
         test.check()
     with _stoppable():
-        return execute(plan, states, tests, at_once=at_once, tell=_tell)
+        structures = placed.study.structures
+        return execute(plan, states, tests, at_once=at_once, tell=_tell, structures=structures)
 
 
 def _tell(told: Told) -> None:
@@ -77,7 +82,8 @@ def _tell(told: Told) -> None:
 def _report(
     placed: PlacedStudy, plan: tuple[Job, ...], tests: dict[str, TestVolume], output: Path, to: Path
 ) -> None:
-    collection = collect(plan, states_of(plan), tests, output)
+    structures = placed.study.structures
+    collection = collect(plan, states_of(plan), tests, output, structures=structures)
     for path in write_report(placed, collection, tests, output, to):
         typer.echo(str(path))
 

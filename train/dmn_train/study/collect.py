@@ -11,7 +11,7 @@ from dmn_train.study.overlap import targets_of
 from dmn_train.study.result import Result
 from dmn_train.study.rules import iou_by_rule
 from dmn_train.study.same_data import check_same_data
-from dmn_train.study.score_file import ensure_score
+from dmn_train.study.scored import ensure_scored
 from dmn_train.study.state import State
 from dmn_train.study.test_volume import TestVolume
 
@@ -34,7 +34,12 @@ class Collection:
 
 
 def collect(
-    jobs: tuple[Job, ...], states: dict[str, State], tests: dict[str, TestVolume], output: Path
+    jobs: tuple[Job, ...],
+    states: dict[str, State],
+    tests: dict[str, TestVolume],
+    output: Path,
+    *,
+    structures: bool = False,
 ) -> Collection:
     """Gather the results of every finished job, scoring those that are not yet scored.
 
@@ -43,6 +48,7 @@ def collect(
         states: of every job, by id.
         tests: the test volume of every protocol.
         output: the study's folder as the user called it.
+        structures: whether objects and boundaries are scored too.
 
     Raises:
         DmnError: a run or a test volume is not as it must be, or runs saw different data by one name.
@@ -50,7 +56,7 @@ def collect(
     finished = {job.id: (job, load_run(job.folder)) for job in jobs if states[job.id] is State.FINISHED}
     check_same_data(finished)
     results = tuple(
-        _result(job, run, protocol, tests[protocol], output)
+        _result(job, run, protocol, tests[protocol], output, structures=structures)
         for job, run in finished.values()
         for protocol in job.protocols
     )
@@ -68,8 +74,8 @@ def _transductive(recipes: list[tuple[Job, PlacedRecipe]], tests: dict[str, Test
     )
 
 
-def _result(job: Job, run: Run, protocol: str, test: TestVolume, output: Path) -> Result:
-    score = ensure_score(job.folder, protocol, test)
+def _result(job: Job, run: Run, protocol: str, test: TestVolume, output: Path, *, structures: bool) -> Result:
+    score, structure = ensure_scored(job.folder, protocol, test, structures=structures)
     return Result(
         protocol=protocol,
         arm=job.arm,
@@ -81,6 +87,7 @@ def _result(job: Job, run: Run, protocol: str, test: TestVolume, output: Path) -
         run=job.id,
         folder=job.folder,
         command=command_of(job, output),
+        structure=structure,
     )
 
 

@@ -24,7 +24,7 @@ from dmn_runtime.machine import logical_cores
 from dmn_train.files import write_text
 from dmn_train.run import load_run
 from dmn_train.study.job import Job
-from dmn_train.study.score_file import ensure_score
+from dmn_train.study.scored import ensure_scored
 from dmn_train.study.state import State, check_start
 from dmn_train.study.test_volume import TestVolume
 from dmn_train.study.toml import to_toml
@@ -69,6 +69,7 @@ def execute(
     *,
     at_once: int,
     tell: Callable[[Told], None],
+    structures: bool = False,
 ) -> dict[str, End]:
     """Train what is not yet trained, score what is not yet scored, and return how every job ended.
 
@@ -79,13 +80,14 @@ def execute(
         at_once: how many jobs at a time; the CPU cores are shared out among them unless OMP_NUM_THREADS is
             set, and a job has the CUDA device that the fewest others have.
         tell: called when a job has ended, from this thread.
+        structures: whether objects and boundaries are scored too.
 
     Raises:
         KeyboardInterrupt: stopped; trainings under way have left a checkpoint.
     """
     if THREADS not in os.environ:
         torch.set_num_threads(_threads(at_once))
-    crew = _Crew(states, tests, at_once)
+    crew = _Crew(states, tests, at_once, structures=structures)
     ends: dict[str, End] = {}
     waiting, running = list(jobs), dict[Future[str], Job]()
     with ThreadPoolExecutor(at_once) as pool:
@@ -164,9 +166,12 @@ class Devices:
 class _Crew:
     """Those who carry jobs out, in threads; knows the processes that are under way."""
 
-    def __init__(self, states: dict[str, State], tests: dict[str, TestVolume], at_once: int) -> None:
+    def __init__(
+        self, states: dict[str, State], tests: dict[str, TestVolume], at_once: int, *, structures: bool
+    ) -> None:
         self.states = states
         self.tests = tests
+        self.structures = structures
         self.threads = _threads(at_once)
         self.devices = Devices(cuda_devices())
         self.stopping = False
@@ -187,7 +192,8 @@ class _Crew:
             check_start(job)
             with device.current() if device else nullcontext():
                 for protocol in job.protocols:
-                    ensure_score(job.folder, protocol, self.tests[protocol], self._check)
+                    test = self.tests[protocol]
+                    ensure_scored(job.folder, protocol, test, self._check, structures=self.structures)
         return f"{time.monotonic() - begin_s:.0f} s" if trained else "was finished"
 
     def _check(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dmn_train.select import Rule
 from dmn_train.study.score import Score
+from dmn_train.study.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Result:
         run: id of its job.
         folder: of the run.
         command: the words that trained it; empty for a run taken as it is.
+        structure: objects and boundaries; None where the study does not ask for them.
     """
 
     protocol: str
@@ -36,3 +38,4 @@ class Result:
     run: str
     folder: Path
     command: str
+    structure: Structure | None = None

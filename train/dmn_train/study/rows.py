@@ -32,6 +32,13 @@ class Row:
     solidity_rule_iou: float | None
     entropy_rule_iou: float | None
     oracle_iou: float | None
+    pq: float | None
+    rq: float | None
+    sq: float | None
+    objects_found: int | None
+    objects_true: int | None
+    betti0_error: float | None
+    nsd: float | None
     n_slices: int
     steps: int
     wall_s: float
@@ -46,6 +53,8 @@ def row_of(result: Result) -> Row:
     counts = result.score.per_slice
     volume, of_slices = scores(counts.sum(axis=0)), iou(counts)
     low, high = interval(counts, iou, RESAMPLES, BOOTSTRAP_SEED) or (None, None)
+    structure = result.structure
+    objects = structure.objects if structure else None
     return Row(
         protocol=result.protocol,
         arm=result.arm,
@@ -64,6 +73,13 @@ def row_of(result: Result) -> Row:
         solidity_rule_iou=result.by_rule.get("solidity"),
         entropy_rule_iou=result.by_rule.get("entropy"),
         oracle_iou=None if result.score.oracle is None else result.score.oracle.iou,
+        pq=objects.pq if objects else None,
+        rq=objects.rq if objects else None,
+        sq=objects.sq if objects else None,
+        objects_found=structure.objects_found if structure else None,
+        objects_true=structure.objects_true if structure else None,
+        betti0_error=structure.betti0_error if structure else None,
+        nsd=structure.nsd if structure else None,
         n_slices=len(counts),
         steps=result.facts["steps"],
         wall_s=result.facts["wall_s"],

@@ -1,6 +1,6 @@
 """What a run scores on a test volume, counted slice by slice as `dmn evaluate` counts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +13,10 @@ from dmn_runtime.metrics import average_precision, class_histograms, confusion, 
 from dmn_runtime.tiles import grey_threshold
 from dmn_train.domains import deployed
 from dmn_train.hardware import choose_precision
-from dmn_train.networks.unet import UNet
 from dmn_train.run import Run
 from dmn_train.snapshots import read_snapshot, snapshot_steps
 from dmn_train.study.predict import predict
+from dmn_train.study.predicted import Predicted, Slice, checked
 from dmn_train.study.test_volume import TestVolume
 
 BINS = 256
@@ -62,14 +62,20 @@ def score_run(run: Run, test: TestVolume, check: Callable[[], None] = lambda: No
         test: what it is tested on.
         check: called before and after every slice that is predicted; what it raises ends the scoring.
     """
-    network = run.network()
-    per_slice, histogram = _counts(run, network, test, check)
+    return score_predicted(Predicted(run, test, check))
+
+
+def score_predicted(predicted: Predicted) -> Score:
+    """Score what a run's weights predicted, and the run's snapshots."""
+    run, test = predicted.run, predicted.test
+    per_slice, histogram = _counts(predicted.slices.items(), run, test)
     final = _volume_iou(per_slice)
-    snapshots = {}
+    network, snapshots = run.network(), {}
     for step in snapshot_steps(run.folder):
         network.load_state_dict(deployed(read_snapshot(run.folder, step)))
         with _quick():
-            snapshots[step] = _volume_iou(_counts(run, network, test, check)[0])
+            found = checked(predict(run, network, test, test.slices), predicted.check)
+            snapshots[step] = _volume_iou(_counts(found, run, test)[0])
     candidates = [Oracle(None, final), *(Oracle(*one) for one in snapshots.items())]
     oracle = max(candidates, key=lambda one: one.iou) if snapshots else None
     return Score(per_slice, average_precision(histogram), oracle, snapshots)
@@ -88,14 +94,12 @@ def _volume_iou(per_slice: Counts) -> float:
     return float(iou(per_slice.sum(axis=0)))
 
 
-def _counts(run: Run, network: UNet, test: TestVolume, check: Callable[[], None]) -> tuple[Counts, Counts]:
+def _counts(slices: Iterable[Slice], run: Run, test: TestVolume) -> tuple[Counts, Counts]:
     """Return the confusion of each slice that counts, int64 (slices, 4), and the histograms, (2, 256)."""
     foreground = np.arange(BINS) >= grey_threshold(run.threshold)
     per_slice, total = [], np.zeros((2, BINS), np.int64)
-    check()
-    for z, probability in predict(run, network, test, test.slices):
+    for z, probability in slices:
         of_slice = class_histograms(probability, test.classes[z], BINS)
         total += of_slice
         per_slice.append(confusion(of_slice, foreground))
-        check()
     return np.stack(per_slice), total

@@ -142,6 +142,7 @@ class Study(_Named):
         protocol: the protocols.
         arm: the arms.
         finetune: fine-tuning, if any.
+        structures: whether objects and boundaries are scored beside voxels.
     """
 
     title: str = ""
@@ -154,6 +155,7 @@ class Study(_Named):
     protocol: Annotated[tuple[ProtocolSection, ...], Field(min_length=1)]
     arm: Annotated[tuple[ArmSection, ...], Field(min_length=1)]
     finetune: FinetuneSection | None = None
+    structures: bool = False
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
