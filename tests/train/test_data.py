@@ -224,7 +224,7 @@ DRAWN = {
 
 
 @pytest.mark.usefixtures("target")
-@pytest.mark.parametrize("method", ["source_only", "adabn", "dann", "mean_teacher", "dismemnet"])
+@pytest.mark.parametrize("method", ["source_only", "adabn", "dann", "isc", "mean_teacher", "dismemnet"])
 @pytest.mark.parametrize("at", DRAWN)
 def test_what_is_drawn_is_what_has_always_been_drawn(
     placed: Placed, method: str, at: tuple[int, int]

@@ -18,6 +18,7 @@ from dmn_runtime.errors import RecipeError
 from dmn_train.data import Batch, draw_batch
 from dmn_train.loop import train
 from dmn_train.material import load_material
+from dmn_train.pairs import OtherSections
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
 from dmn_train.sections import MethodName, TargetSection
@@ -77,8 +78,9 @@ def test_a_recipe_has_no_key_for_a_targets_labels(placed: Placed, key: str) -> N
 
 
 def test_neither_stack_nor_batch_has_a_place_for_them(placed: Placed, target: object) -> None:
-    assert [field.name for field in fields(TargetStack)] == ["name", "grey", "table"]
-    assert Batch._fields == ("image", "truth", "valid", "target", "views", "plain")
+    assert [field.name for field in fields(TargetStack)] == ["name", "grey", "table", "gap"]
+    assert Batch._fields == ("image", "truth", "valid", "target", "views", "plain", "others")
+    assert OtherSections._fields == ("image", "truth", "valid", "target")
     assert TargetViews._fields == ("plain", "shown", "pasted")
     recipe = placed(*TARGET, "method.name=adabn")
     batch = draw_batch(load_material(recipe), recipe.recipe, 0)

@@ -160,7 +160,7 @@ def target(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("target")
-@pytest.mark.parametrize("method", ["mmd", "dann", "ynet", "mean_teacher", "dismemnet"])
+@pytest.mark.parametrize("method", ["mmd", "dann", "ynet", "isc", "mean_teacher", "dismemnet"])
 def test_a_killed_adaptation_resumes_with_all_that_its_method_has_learned(
     placed: Placed, tmp_path: Path, method: str
 ) -> None:

@@ -85,7 +85,7 @@ def test_a_named_network_takes_context_slices() -> None:
             "method.name",
             "magic",
             "r: method.name is \"magic\", wanted 'source_only', 'adabn', 'mmd', 'coral', 'dann', 'ynet', "
-            "'mean_teacher', 'dismemnet' or 'distil'",
+            "'isc', 'mean_teacher', 'dismemnet' or 'distil'",
         ),
         (
             "method.histogram_matching",
@@ -172,7 +172,9 @@ def adapting(**sections: Any) -> dict[str, Any]:
     return {**copy.deepcopy(GOOD), **copy.deepcopy(ADAPTS), **sections}
 
 
-@pytest.mark.parametrize("name", ["adabn", "mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet"])
+@pytest.mark.parametrize(
+    "name", ["adabn", "mmd", "coral", "dann", "ynet", "isc", "mean_teacher", "dismemnet"]
+)
 def test_a_method_that_adapts_wants_a_target(name: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(changed("method.name", name), "r")
@@ -223,6 +225,14 @@ def test_one_target_or_several() -> None:
         (
             {"method": {"name": "mean_teacher", "mean_teacher": {"dann": {}}}},
             'r: method.mean_teacher: dann has no meaning without align = "dann": remove it, or set align',
+        ),
+        (
+            {"method": {"name": "isc", "isc": {"dann": {}}}},
+            'r: method.isc: dann has no meaning without align = "dann": remove it, or set align',
+        ),
+        (
+            {"method": {"name": "isc", "isc": {"gap_nm": 0.0}}},
+            "r: method.isc.gap_nm is 0.0, wanted greater than 0",
         ),
         (
             {"method": {"name": "mean_teacher", "mean_teacher": {"teacher": {"decai": 0.9}}}},

@@ -1,5 +1,7 @@
 """Batches of crops, each a pure function of (seed, step): a resumed run needs no generator's state."""
 
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +12,10 @@ from torch import Tensor
 
 from dmn_runtime.geometry import Triple
 from dmn_runtime.plan import reflect
-from dmn_train.augment import change_intensity, draw_warp, window_px
+from dmn_train.augment import Warp, change_intensity, draw_warp, window_px
 from dmn_train.mask import FOREGROUND, UNLABELLED
 from dmn_train.material import Material
+from dmn_train.pairs import OtherSections, draw_partner, partnered
 from dmn_train.recipe import Recipe
 from dmn_train.stacks import Stack, TargetStack
 from dmn_train.views import TargetViews, draw_views
@@ -21,6 +24,7 @@ ANCHOR_REACH = 0.25  # how far, in crops, an anchored crop's centre lies from it
 TARGET_STREAM = 1  # the target's crops have random numbers of their own
 VIEWS_STREAM = 2  # and so has what their masked view hides: no crop changes with it
 PLAIN_STREAM = 3  # and which target's histogram the source's plain crops are matched to
+PAIR_STREAM = 4  # and which of two neighbours is the other section of a pair, and its noise
 OVERHANG = 0.125  # how far, in crops, an anchored crop may reach over the volume's edge (reflected there)
 
 
@@ -38,6 +42,7 @@ class Batch(NamedTuple):
         views: the target's other views; None for a method that wants none.
         plain: nchw float32, the crops of `image` with no intensity changed, but maybe matched to a target's
             histogram; None for a method that wants none.
+        others: the other section of every crop; None for a method that wants no pairs.
     """
 
     image: Tensor
@@ -46,6 +51,15 @@ class Batch(NamedTuple):
     target: Tensor | None
     views: TargetViews | None = None
     plain: Tensor | None = None
+    others: OtherSections | None = None
+
+
+class _Labelled(NamedTuple):
+    """Crops of the source: image, nchw, truth and valid, n1hw, as in `Batch`."""
+
+    image: Tensor
+    truth: Tensor
+    valid: Tensor
 
 
 def draw_batch(material: Material, recipe: Recipe, step: int, rank: int = 0) -> Batch:
@@ -55,53 +69,67 @@ def draw_batch(material: Material, recipe: Recipe, step: int, rank: int = 0) -> 
     views of them: methods are compared on the same crops.
     """
     seeds = [recipe.loop.seed, step, rank] if rank else [recipe.loop.seed, step]
-    beside = np.random.default_rng([recipe.loop.seed, step, rank, PLAIN_STREAM])
-    image, truth, valid, plain = _draw_source(material, recipe, np.random.default_rng(seeds), beside)
+    beside, pairing = (
+        np.random.default_rng([recipe.loop.seed, step, rank, stream])
+        for stream in (PLAIN_STREAM, PAIR_STREAM)
+    )
+    source, plain, other = _draw_source(material, recipe, np.random.default_rng(seeds), beside, pairing)
     if recipe.method.name == "source_only":
-        return Batch(image, truth, valid, None)
+        return Batch(*source, None)
     rng = np.random.default_rng([recipe.loop.seed, step, rank, TARGET_STREAM])
-    target, of_target = _draw_target(material.target, recipe, rng)
+    target, of_target, other_target = _draw_target(material.target, recipe, rng, pairing)
+    if other is not None and other_target is not None:
+        return Batch(*source, target, others=OtherSections(*other, other_target))
     if recipe.method.views is None:
-        return Batch(image, truth, valid, target)
+        return Batch(*source, target)
     rng = np.random.default_rng([recipe.loop.seed, step, rank, VIEWS_STREAM])
-    views = draw_views(rng, recipe.method.views, of_target, truth)
-    return Batch(image, truth, valid, target, views, plain)
+    views = draw_views(rng, recipe.method.views, of_target, source.truth)
+    return Batch(*source, target, views, plain)
 
 
-def _draw_target(stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator) -> tuple[Tensor, Tensor]:
+def _draw_target(
+    stacks: tuple[TargetStack, ...], recipe: Recipe, rng: Generator, pairing: Generator
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Draw as many crops of the target as of the source, all over its volumes alike.
 
     Returns:
-        The crops with changed and with unchanged intensities, nchw.
+        The crops with changed and with unchanged intensities, nchw, and the changed ones of the other
+        sections, where the recipe wants pairs. What is random in those alone comes from `pairing`.
     """
-    loop, augment = recipe.loop, recipe.augment
+    loop, augment, context = recipe.loop, recipe.augment, recipe.network.spec.context_slices
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     edge = window_px(augment, loop.crop_px)
     sizes = np.array([stack.grey.size for stack in stacks], np.float64)
-    windows = []
+    windows, others = [], []
     for _ in range(loop.batch):
         stack = stacks[int(rng.choice(len(stacks), p=sizes / sizes.sum()))]
         z, y, x = stack.grey.shape
+        slices = partnered(np.arange(z), stack.gap)
         centre = (
-            int(rng.integers(z)),
+            int(slices[rng.integers(len(slices))]),
             _draw_inside(rng, y, loop.crop_px),
             _draw_inside(rng, x, loop.crop_px),
         )
-        window = cut_window(stack.grey, centre, recipe.network.spec.context_slices, edge, edge)
-        windows.append(stack.table[window])
+        windows.append(stack.table[cut_window(stack.grey, centre, context, edge, edge)])
+        if stack.gap:
+            place = _partner_of(centre, pairing, stack.gap, slices)
+            others.append(stack.table[cut_window(stack.grey, place, context, edge, edge)])
     warp = draw_warp(rng, augment, loop.batch, loop.crop_px, edge)
-    image = warp.image(torch.from_numpy(np.stack(windows)))
+    image = warp.image(_stacked(windows))
     strength = augment.strength if augment.target_strength is None else augment.target_strength
-    return change_intensity(image, rng, generator, strength, recipe.normalisation.clip), image
+    change = _Change(rng, generator, strength, recipe.normalisation.clip)
+    other = change.alike(warp.image(_stacked(others)), pairing) if others else None
+    return change.of(image), image, other
 
 
 def _draw_source(
-    material: Material, recipe: Recipe, rng: Generator, beside: Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Draw image, truth, valid and plain; `loop.foreground_share` of the crops lie around a foreground voxel.
+    material: Material, recipe: Recipe, rng: Generator, beside: Generator, pairing: Generator
+) -> tuple[_Labelled, Tensor | None, _Labelled | None]:
+    """Draw the crops, the plain ones and the other sections; the latter two where the recipe wants them.
 
-    The last crops are those of the made-up volumes, `loop.extra_share` of all. What is random in plain alone
-    comes from `beside`.
+    `loop.foreground_share` of the crops lie around a foreground voxel. The last crops are those of the
+    made-up volumes, `loop.extra_share` of all. What is random in plain alone comes from `beside`, what is in
+    the other sections alone from `pairing`.
     """
     loop, augment = recipe.loop, recipe.augment
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -114,26 +142,69 @@ def _draw_source(
         for stacks, count in groups
         for index in range(count)
     ]
-    windows, labels, others = [], [], []
+    windows, labels, plain = [], [], []
+    other_windows, other_labels = [], []
     for stacks, anchored in wanted:
         stack, centre = _draw_centre(stacks, rng, loop.crop_px, anchored=anchored)
         window = cut_window(stack.grey, centre, context, edge, edge)
-        windows.append(_draw_table(stack, rng, recipe.method.histogram_matching)[window])
+        table = _draw_table(stack, rng, recipe.method.histogram_matching)
+        windows.append(table[window])
         labels.append(cut_window(stack.mask, centre, 0, edge, edge))
         if recipe.method.plain_source == "own":
-            others.append(stack.table[window])
+            plain.append(stack.table[window])
         elif recipe.method.plain_source == "matched":
-            others.append(stack.matched[int(beside.integers(len(stack.matched)))][window])
+            plain.append(stack.matched[int(beside.integers(len(stack.matched)))][window])
+        if stack.gap:
+            place = _partner_of(centre, pairing, stack.gap, stack.slices)
+            other_windows.append(table[cut_window(stack.grey, place, context, edge, edge)])
+            other_labels.append(cut_window(stack.mask, place, 0, edge, edge))
     warp = draw_warp(rng, augment, loop.batch, loop.crop_px, edge)
-    image = warp.image(torch.from_numpy(np.stack(windows)))
+    change = _Change(rng, generator, augment.strength, recipe.normalisation.clip)
+    other = None
+    if other_windows:
+        other_image = change.alike(warp.image(_stacked(other_windows)), pairing)
+        other = _labelled(other_image, warp, other_labels)
+    source = _labelled(change.of(warp.image(_stacked(windows))), warp, labels)
+    return source, warp.image(_stacked(plain)) if plain else None, other
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A change of intensity that is about to be drawn; arguments as for `change_intensity`."""
+
+    rng: Generator
+    generator: torch.Generator
+    strength: float
+    clip: float
+
+    def of(self, image: Tensor) -> Tensor:
+        """Draw it and return changed crops, nchw."""
+        return change_intensity(image, self.rng, self.generator, self.strength, self.clip)
+
+    def alike(self, image: Tensor, pairing: Generator) -> Tensor:
+        """Return other crops, nchw, as the change will be that is drawn next, but with noise of their own.
+
+        Contrast, sharpness, light and damage of two sections are those of one crop. The same noise in both
+        would cancel in their difference, which no microscope's does.
+        """
+        noise = torch.Generator().manual_seed(int(pairing.integers(2**63)))
+        return change_intensity(image, deepcopy(self.rng), noise, self.strength, self.clip)
+
+
+def _stacked(windows: list[NDArray[np.float32]]) -> Tensor:
+    return torch.from_numpy(np.stack(windows))
+
+
+def _labelled(image: Tensor, warp: Warp, labels: list[NDArray[np.uint8]]) -> _Labelled:
+    """Return crops with their labels, cut out of label windows."""
     mask = warp.labels(torch.from_numpy(np.stack(labels).astype(np.float32)))
-    clip = recipe.normalisation.clip
-    return (
-        change_intensity(image, rng, generator, augment.strength, clip),
-        (mask == FOREGROUND).float(),
-        (mask != UNLABELLED).float(),
-        warp.image(torch.from_numpy(np.stack(others))) if others else None,
-    )
+    return _Labelled(image, (mask == FOREGROUND).float(), (mask != UNLABELLED).float())
+
+
+def _partner_of(centre: Triple, pairing: Generator, gap: int, slices: NDArray[np.intp]) -> Triple:
+    """Return the same place, zyx, in a slice `gap` up or down."""
+    z, y, x = centre
+    return draw_partner(pairing, z, gap, slices), y, x
 
 
 def cut_window(

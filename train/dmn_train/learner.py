@@ -16,6 +16,7 @@ from dmn_train.given import Given
 from dmn_train.methods.base import Objective
 from dmn_train.methods.table import make_method
 from dmn_train.networks.unet import UNet
+from dmn_train.pairs import OtherSections
 from dmn_train.schedule import learning_rate
 from dmn_train.sections import OptimiserSection
 from dmn_train.views import TargetViews
@@ -134,7 +135,12 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
     plain = batch.plain
     if plain is not None:
         plain = plain.to(device, memory_format=torch.channels_last)
-    return Batch(image, batch.truth.to(device), batch.valid.to(device), target, views, plain)
+    others = batch.others
+    if others is not None:
+        moved = (others.image, others.target)
+        other_image, other_target = (of.to(device, memory_format=torch.channels_last) for of in moved)
+        others = OtherSections(other_image, others.truth.to(device), others.valid.to(device), other_target)
+    return Batch(image, batch.truth.to(device), batch.valid.to(device), target, views, plain, others)
 
 
 def kept_network(given: Given, learner: Learner) -> DomainNetwork:

@@ -14,8 +14,9 @@ from dmn_runtime.resample import resample_slices
 from dmn_train.grey import Grey, check_slices, columns_index, read_whole
 from dmn_train.mask import UNLABELLED
 from dmn_train.matching import matching_table
+from dmn_train.pairs import paired_source, paired_target
 from dmn_train.recipe import PlacedRecipe
-from dmn_train.sections import TargetSection
+from dmn_train.sections import IscSection, TargetSection
 from dmn_train.source import Raw, load_extra, load_source
 from dmn_train.stacks import Stack, TargetStack, make_stack, split_stack
 
@@ -113,7 +114,7 @@ def load_material(placed: PlacedRecipe) -> Material:
     # What is made up beside a real source tells nothing of the microscopes that the network is meant for.
     quantiles = pooled_quantiles([(m.counts, m.map) for m in [*sources, *targets]], QUANTILE_PERCENTS)
     domain = Domain(quantiles, _foreground_share(train))
-    return Material(
+    material = Material(
         train=tuple(train),
         extra=beside,
         held_out=tuple(held_out),
@@ -122,12 +123,31 @@ def load_material(placed: PlacedRecipe) -> Material:
         domain=domain,
         voxel_nm=raws[0].image.voxel_nm,
     )
+    return material if recipe.method.isc is None else _paired(material, recipe.method.isc)
 
 
 def _stack(raw: Raw, measured: _Measured, targets: list[_Measured], working_nm: float | None) -> Stack:
     """Put a labelled volume on the working grid, with a table matched to each target."""
     matched = tuple(t.map.apply(matching_table(measured.counts, t.counts)) for t in targets)
     return make_stack(raw, measured.map, matched, working_nm)
+
+
+def _paired(material: Material, section: IscSection) -> Material:
+    """Return the material with pairs of sections to be drawn; measures of it are those without."""
+    of_role: dict[str, list[float]] = {"source": [], "extra": [], "target": []}
+    for origin in material.origins:
+        of_role[origin.role].append(origin.voxel_nm[0])
+    # Not less than the thickest slice, or the domains could not have the same distance.
+    gap_nm = section.gap_nm or max(of_role["source"] + of_role["target"])
+    return replace(
+        material,
+        train=paired_source(material.train, of_role["source"][0], gap_nm),
+        extra=paired_source(material.extra, of_role["extra"][0], gap_nm) if material.extra else (),
+        target=tuple(
+            paired_target(stack, slice_nm, gap_nm)
+            for stack, slice_nm in zip(material.target, of_role["target"], strict=True)
+        ),
+    )
 
 
 def unaugmented(placed: PlacedRecipe, most: int) -> list[tuple[Stack | TargetStack, Origin]]:

@@ -236,6 +236,11 @@ class DannSection(AlignSection):
     channels: Count = 48
 
 
+def _only_with_align(options: DannSection | None, align: Literal["none", "dann"]) -> None:
+    if options is not None and align != "dann":
+        raise ValueError('dann has no meaning without align = "dann": remove it, or set align')
+
+
 class YnetSection(Section):
     """Reconstruction of both domains by a second decoder without skips (Roels et al. 2019, equation 2).
 
@@ -246,6 +251,32 @@ class YnetSection(Section):
 
     source_weight: Weight = 1.0
     target_weight: Weight = 1.0
+
+
+class IscSection(Section):
+    """Inter-section consistency: two sections of a place, and a head that says where they differ.
+
+    Attributes:
+        gap_nm: distance of the two sections, in each domain the whole slices nearest to it, 1 at least; None
+            is the thickest slice of source and target.
+        residual_weight: of the loss on where the source's sections differ.
+        weight: of the loss on the target.
+        ramp: share of the run over which that weight rises, exp(-5 (1 - p)^2).
+        align: dann: add the domain discriminators of method dann, with the options of `dann`.
+        dann: these options.
+    """
+
+    gap_nm: Positive | None = None
+    residual_weight: Positive = 0.5
+    weight: Weight = 1.0
+    ramp: Share = 0.25
+    align: Literal["none", "dann"] = "none"
+    dann: DannSection | None = None
+
+    @model_validator(mode="after")
+    def _discriminators_fit(self) -> Self:
+        _only_with_align(self.dann, self.align)
+        return self
 
 
 class ViewsSection(Section):
@@ -337,8 +368,7 @@ class MeanTeacherSection(Section):
                 "views changes nothing, so the masked view is the strong one again: set masked_weight to 0, "
                 "or change views.hidden_share, views.hole_px or views.mix"
             )
-        if self.dann is not None and self.align != "dann":
-            raise ValueError('dann has no meaning without align = "dann": remove it, or set align')
+        _only_with_align(self.dann, self.align)
         return self
 
 
@@ -525,9 +555,9 @@ class DistilSection(Section):
 
 
 MethodName = Literal[
-    "source_only", "adabn", "mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet", "distil"
+    "source_only", "adabn", "mmd", "coral", "dann", "ynet", "isc", "mean_teacher", "dismemnet", "distil"
 ]
-OPTIONS = ("mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet", "distil")
+OPTIONS = ("mmd", "coral", "dann", "ynet", "isc", "mean_teacher", "dismemnet", "distil")
 """Methods that have a table of their own, `[method.NAME]`."""
 
 
@@ -549,6 +579,7 @@ class MethodSection(Section):
     coral: CoralSection | None = None
     dann: DannSection | None = None
     ynet: YnetSection | None = None
+    isc: IscSection | None = None
     mean_teacher: MeanTeacherSection | None = None
     dismemnet: DismemnetSection | None = None
     distil: DistilSection | None = None

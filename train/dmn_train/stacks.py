@@ -27,7 +27,8 @@ class Stack:
         table: float32 network input for each grey value.
         matched: the same after matching the histogram of each target volume; empty without one.
         foreground: flat indices into `mask` of the foreground.
-        slices: z of every slice with labels.
+        slices: z of every slice with labels; where pairs are drawn, of those that have a partner.
+        gap: slices between the two sections of a pair; 0 where no pairs are drawn.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Stack:
     matched: tuple[NDArray[np.float32], ...]
     foreground: NDArray[np.intp]
     slices: NDArray[np.intp]
+    gap: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,13 @@ class TargetStack:
         name: as the recipe has it.
         grey: uint8 or uint16 zyx.
         table: float32 network input for each grey value.
+        gap: slices between the two sections of a pair; 0 where no pairs are drawn.
     """
 
     name: str
     grey: Voxels
     table: NDArray[np.float32]
+    gap: int = 0
 
 
 def make_stack(

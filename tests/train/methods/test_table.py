@@ -10,6 +10,7 @@ from dmn_train.methods.coral import Coral
 from dmn_train.methods.dann import Dann
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.distil import Distil
+from dmn_train.methods.isc import Isc
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
@@ -28,6 +29,7 @@ KINDS = {
     "coral": Coral,
     "dann": Dann,
     "ynet": Ynet,
+    "isc": Isc,
     "mean_teacher": MeanTeacher,
     "dismemnet": Dismemnet,
     "distil": Distil,

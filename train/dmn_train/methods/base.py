@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
+from dmn_train.pairs import OtherSections
 from dmn_train.views import TargetViews
 
 
@@ -99,3 +100,9 @@ def plain_of(batch: Batch) -> Tensor:
     """Return the source's crops, nchw, with no change of intensity, of a batch that must have them."""
     assert batch.plain is not None, "plain crops are drawn for every method whose options translate them"
     return batch.plain
+
+
+def others_of(batch: Batch) -> OtherSections:
+    """Return the other section of every crop of a batch that must have them."""
+    assert batch.others is not None, "pairs of sections are drawn for method isc"
+    return batch.others

@@ -9,6 +9,7 @@ from dmn_train.methods.dann import Dann
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
 from dmn_train.methods.distil import Distil
+from dmn_train.methods.isc import Isc
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.methods.mmd import Mmd
 from dmn_train.methods.source_only import SourceOnly
@@ -35,6 +36,8 @@ def make_method(recipe: Recipe, teacher: TeacherRun | None = None) -> Method:
             return Dann(_given(section.dann), loss, spec)
         case "ynet":
             return Ynet(_given(section.ynet), loss, spec)
+        case "isc":
+            return Isc(_given(section.isc), loss, spec)
         case "mean_teacher":
             return MeanTeacher(_given(section.mean_teacher), loss, spec)
         case "distil":
