@@ -1,5 +1,6 @@
 """A study of two protocols over the made-up volume of tests/train/conftest.py."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ title = "A tiny study"
 intro = "What is asked."
 footnote = "What is left open."
 seeds = [0, 1]
-recipe = "recipe.toml"
+recipe = "base.toml"
 baseline = "strong"
 
 [[protocol]]
@@ -71,10 +72,48 @@ columns = [0, 64]
 steps = 2
 """
 
+OTHER_SOURCE = """
+[[source]]
+name = "vnc"
+[source.set]
+loop = { steps = 3, batch = 2 }
+[source.set.data.source]
+image = "image.tif"
+mask = "mask.tif"
+voxel_nm = [5.0, 5.0, 5.0]
+slices = [0, 4]
+
+[[protocol]]
+name = "back"
+source = "vnc"
+[protocol.set.data]
+target = [{ image = "source.tif", voxel_nm = [5.0, 5.0, 5.0] }]
+[protocol.test]
+image = "source.tif"
+mask = "labels.tif"
+voxel_nm = [5.0, 5.0, 5.0]
+"""
+
+STUDENT = """
+[[arm]]
+name = "student"
+teacher = "other"
+set = { method.name = "distil", loop = { steps = 2 } }
+"""
+
 
 @pytest.fixture
 def study(folder: Path) -> Callable[..., PlacedStudy]:
-    """Return a function that writes a study beside the recipe, with changes (old, new), and loads it."""
+    """Return a function that writes a study beside its recipe, with changes (old, new), and loads it.
+
+    Its source is source.tif, a copy of image.tif: labels of what is tested may not be trained on.
+    """
+    for name, copied in (("image.tif", "source.tif"), ("mask.tif", "labels.tif")):
+        shutil.copy(folder / name, folder / copied)
+    recipe = (folder / "recipe.toml").read_text()
+    (folder / "base.toml").write_text(
+        recipe.replace("image.tif", "source.tif").replace("mask.tif", "labels.tif")
+    )
 
     def write(*changes: tuple[str, str], text: str = STUDY + FINETUNE) -> PlacedStudy:
         for old, new in changes:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dmn_train.recipe import PlacedRecipe
-from dmn_train.study.overlap import Part, labelled_part, part_under_test, targets_of
+from dmn_train.study.overlap import Part, labelled_parts, part_under_test, targets_of
 from dmn_train.study.sections import TestSection
 
 TESTED = Part("lab/image.tif", (2, 5), (10, 20))
@@ -40,7 +40,7 @@ def test_parts_are_read_from_recipes_and_tests(folder: Path, placed: Callable[..
         "data.source.columns=[0, 64]", 'data.target={image = "image.tif", slices = [1, 2]}', "loop.steps=1"
     )
     image = str(folder / "image.tif")
-    assert labelled_part(recipe) == Part(image, None, (0, 64))
+    assert labelled_parts(recipe) == [Part(image, None, (0, 64)), Part(image, (5, 6), (0, 64))]
     assert targets_of(recipe) == [Part(image, (1, 2), None)]
     section = TestSection(image="image.tif", mask="mask.tif", columns=(3, 4))
     assert part_under_test(section, folder) == Part(image, None, (3, 4))

@@ -57,7 +57,7 @@ def test_a_recipe_is_base_then_protocol_then_arm_and_its_paths_start_from_where_
     assert made["loop"]["steps"] == 4
     assert made["loop"]["batch"] == 4
     assert made["method"] == {"histogram_matching": 0.5}
-    assert made["data"]["source"]["image"] == "../../../image.tif"
+    assert made["data"]["source"]["image"] == "../../../source.tif"
     assert made["data"]["target"][0] == {
         "image": "../../../image.tif",
         "voxel_nm": [5.0, 5.0, 5.0],
@@ -149,11 +149,11 @@ def test_tables_are_laid_key_by_key_but_another_source_replaces_the_one_below() 
         ),
         ("shared = true", "shared = true\nset = { data = { target = [] } }", "so has no data.target"),
         ('init = "strong"', 'init = "other"', "start from each other"),
-        ('init = "strong"', 'init = "strong"\nrun = "x"', "remove init and set"),
+        ('init = "strong"', 'init = "strong"\nrun = "x"', "remove init, teacher and set"),
         ("steps = 4", "stebs = 4", "A/other/seed0: unknown key loop.stebs; did you mean loop.steps"),
         ("fractions = [0.5, 1.0]", "fractions = [1.5]", "finetune.fractions.0 is 1.5"),
         ('arms = ["strong", "other"]', 'arms = ["weak"]', "finetune.arms names weak"),
-        ('recipe = "recipe.toml"', 'recipe = "none.toml"', "none.toml cannot be read"),
+        ('recipe = "base.toml"', 'recipe = "none.toml"', "none.toml cannot be read"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_runs(

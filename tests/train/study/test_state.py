@@ -49,7 +49,7 @@ def test_one_that_was_started_over_other_copies_of_the_data_is_begun_anew(jobs: 
     leave(
         job,
         STARTED_JSON,
-        lambda recipe: recipe["data"]["source"].update(image=f"/elsewhere/{here}/image.tif"),
+        lambda recipe: recipe["data"]["source"].update(image=f"/elsewhere/{here}/source.tif"),
     )
     assert state_of(job) is State.FOREIGN
 

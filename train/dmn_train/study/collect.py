@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from dmn_runtime.errors import RunError
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import Run, load_run
 from dmn_train.study.execute import training_words
 from dmn_train.study.job import Job
+from dmn_train.study.labels import labels_under_test
 from dmn_train.study.overlap import targets_of
 from dmn_train.study.result import Result
 from dmn_train.study.rules import iou_by_rule
@@ -55,14 +57,24 @@ def collect(
     """
     finished = {job.id: (job, load_run(job.folder)) for job in jobs if states[job.id] is State.FINISHED}
     check_same_data(finished)
+    recipes = [(job, job.placed) for job in jobs if job.placed]
+    recipes += [(job, run.placed) for job, run in finished.values() if job.placed is None]
+    _check_labels(jobs, recipes, tests)
     results = tuple(
         _result(job, run, protocol, tests[protocol], output, structures=structures)
         for job, run in finished.values()
         for protocol in job.protocols
     )
-    recipes = [(job, job.placed) for job in jobs if job.placed]
-    recipes += [(job, run.placed) for job, run in finished.values() if job.placed is None]
     return Collection(results, len(finished), len(jobs), _transductive(recipes, tests))
+
+
+def _check_labels(
+    jobs: tuple[Job, ...], recipes: list[tuple[Job, PlacedRecipe]], tests: dict[str, TestVolume]
+) -> None:
+    """Refuse runs taken as they are that have labels of what is tested; the plan has judged the others."""
+    parts = {name: test.part for name, test in tests.items()}
+    if (found := labels_under_test(jobs, {job.id: placed for job, placed in recipes}, parts)) is not None:
+        raise RunError(found)
 
 
 def _transductive(recipes: list[tuple[Job, PlacedRecipe]], tests: dict[str, TestVolume]) -> frozenset[str]:

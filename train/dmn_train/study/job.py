@@ -12,14 +12,14 @@ class Job:
     """One run of the study.
 
     Attributes:
-        id: `V-ind/mmd/seed0`, `shared/strong/seed0` or `V-x/dann-f0.05/seed0`.
+        id: `V-ind/mmd/seed0`, `shared/strong/seed0`, `SOURCE/strong/seed0` or `V-x/dann-f0.05/seed0`.
         protocols: names of the protocols that test it.
         arm: name of the arm.
         fraction: share of the target's labels it was fine-tuned on; None without fine-tuning.
         seed: of the run.
         recipe: its recipe with paths that start from `folder.parent`; None for a run taken as it is.
         folder: of the run; recipe and log lie beside it.
-        depends_on: ids of the jobs whose runs it starts from.
+        depends_on: ids of the jobs whose runs it starts from or learns from.
     """
 
     id: str

@@ -48,10 +48,14 @@ def targets_of(placed: PlacedRecipe) -> list[Part]:
     ]
 
 
-def labelled_part(placed: PlacedRecipe) -> Part | None:
-    """Return the part that a recipe has labels of; None for phantoms."""
-    source = placed.recipe.data.source
-    return Part(placed.locate(source.image), source.slices, source.columns) if source.image else None
+def labelled_parts(placed: PlacedRecipe) -> list[Part]:
+    """Return the parts that a recipe reads labels of, to train on and to validate; none for phantoms."""
+    source, validate = placed.recipe.data.source, placed.recipe.validate_
+    if source.image is None:
+        return []
+    image = placed.locate(source.image)
+    held_out = [validate.slices] if validate is not None and validate.slices is not None else []
+    return [Part(image, slices, source.columns) for slices in (source.slices, *held_out)]
 
 
 def part_under_test(section: TestSection, folder: Path) -> Part:

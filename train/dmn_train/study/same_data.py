@@ -45,10 +45,11 @@ class _Copy:
 def check_same_data(runs: Mapping[str, tuple[Job, Run]]) -> None:
     """Refuse runs that call different data by the same name.
 
-    Runs must agree in the fingerprint of a volume whose path ends alike and of which the same slices and
-    columns are used. The fingerprint of a large volume holds file times, so that a copy has another one;
-    where such a volume's differ, what else the runs recorded must agree: the shape and, under one rule of
-    normalisation, the map of intensities.
+    Runs must agree in the fingerprint of a volume whose path ends alike and of which the same part was looked
+    at: of a target its slices and columns, of a source its columns in all slices, whichever are trained on.
+    The fingerprint of a large volume holds file times, so that a copy has another one; where such a volume's
+    differ, what else the runs recorded must agree: the shape and, under one rule of normalisation, the map of
+    intensities.
 
     Args:
         runs: finished ones by the id of their job.
@@ -80,7 +81,8 @@ def _copies(run: str, placed: PlacedRecipe, facts: dict[str, Any]) -> list[tuple
     sections += zip(placed.recipe.data.target, targets, strict=True)
     found = []
     for section, seen in sections:
-        part = (section.slices, section.columns)
+        # Shape and map of a source are of all slices, whichever of them are trained on.
+        part = (section.slices if isinstance(section, TargetSection) else None, section.columns)
         image = placed.locate(section.image or "")
         copy = _Copy(run, image, seen["fingerprint"], seen["shape"], rule, seen["map"])
         found.append(((_name(image), *part), copy))

@@ -8,7 +8,7 @@ from dmn_train.recipe import FILE_NAME
 from dmn_train.sections import Index, Nanometres, Section, SliceRange
 
 SHARED = "shared"
-"""Stands for the protocol in the ids of runs that every protocol tests."""
+"""Stands for the protocol in the ids of runs that every protocol on the recipe's own source tests."""
 
 Table = dict[str, Any]
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -52,12 +52,31 @@ class _Named(Section):
         return name
 
 
+class StudySourceSection(_Named):
+    """Another labelled source than the base recipe's, for the protocols that name it.
+
+    Attributes:
+        name: of files; it stands for the protocol in the ids of shared runs.
+        set: recipe keys laid over the base recipe's, below the protocol's and the arm's; as a rule
+            `data.source`.
+    """
+
+    set_: Annotated[Table, Field(alias="set", default_factory=dict)]
+
+    @model_validator(mode="after")
+    def _no_target(self) -> Self:
+        if "target" in self.set_.get("data", {}):
+            raise ValueError(f"source {self.name} has no data.target: give it to the protocols")
+        return self
+
+
 class ProtocolSection(_Named):
     """What is adapted to and what is tested on.
 
     Attributes:
         name: of files and tables.
         words: the same for people.
+        source: the labelled source that its arms are trained on; None is the base recipe's.
         set: recipe keys laid over those of every arm that is not shared; as a rule `data.target`.
         test: the labelled test volume.
         published: figures of others, 0 to 1, by arm.
@@ -65,6 +84,7 @@ class ProtocolSection(_Named):
     """
 
     words: str = ""
+    source: str | None = None
     set_: Annotated[Table, Field(alias="set", default_factory=dict)]
     test: TestSection
     published: Annotated[dict[str, float], Field(default_factory=dict)]
@@ -77,9 +97,10 @@ class ArmSection(_Named):
     Attributes:
         name: of files and tables.
         label: the same for people.
-        shared: the arm does not look at the target: trained once a seed, tested in every protocol.
-        init: an arm whose run of the same seed (and protocol, unless shared) gives the first weights.
-        run: finished run folders that are taken as they are, `{seed}` and `{protocol}` filled in.
+        shared: the arm does not look at the target: trained once a seed and source, tested in every protocol.
+        init: an arm whose run of the same seed (and protocol or, if shared, source) gives the first weights.
+        teacher: likewise an arm whose run teaches it; it goes with method distil.
+        run: finished run folders that are taken as they are, `{seed}`, `{protocol}` and `{source}` filled in.
         protocols: those that the arm takes part in; None is all.
         set: recipe keys laid over the base recipe.
     """
@@ -87,6 +108,7 @@ class ArmSection(_Named):
     label: str = ""
     shared: bool = False
     init: str | None = None
+    teacher: str | None = None
     run: str | None = None
     protocols: tuple[str, ...] | None = None
     set_: Annotated[Table, Field(alias="set", default_factory=dict)]
@@ -95,9 +117,15 @@ class ArmSection(_Named):
     def _no_target_where_shared(self) -> Self:
         if self.shared and "target" in self.set_.get("data", {}):
             raise ValueError(f"arm {self.name} is shared and so has no data.target: remove one of the two")
-        if self.run is not None and (self.init is not None or self.set_):
-            raise ValueError(f"arm {self.name} takes finished runs (run): remove init and set")
+        if self.run is not None and (self.starts or self.set_):
+            raise ValueError(f"arm {self.name} takes finished runs (run): remove init, teacher and set")
         return self
+
+    @property
+    def starts(self) -> dict[str, str]:
+        """The arms whose runs must be there before its own, by the key that names them."""
+        given = {"init": self.init, "teacher": self.teacher}
+        return {key: name for key, name in given.items() if name is not None}
 
     @property
     def words(self) -> str:
@@ -106,7 +134,7 @@ class ArmSection(_Named):
 
     @property
     def is_shared(self) -> bool:
-        """Tell whether one run a seed serves every protocol."""
+        """Tell whether one run a seed serves every protocol on the same source."""
         return self.shared or (self.run is not None and "{protocol}" not in self.run)
 
 
@@ -139,6 +167,7 @@ class Study(_Named):
         baseline: the arm that the others are compared with.
         beside: a second arm that they are compared with, if any.
         seeds: one run of everything for each.
+        source: labelled sources beside the base recipe's, if any.
         protocol: the protocols.
         arm: the arms.
         finetune: fine-tuning, if any.
@@ -152,6 +181,7 @@ class Study(_Named):
     baseline: str
     beside: str | None = None
     seeds: Annotated[tuple[Index, ...], Field(min_length=1)]
+    source: tuple[StudySourceSection, ...] = ()
     protocol: Annotated[tuple[ProtocolSection, ...], Field(min_length=1)]
     arm: Annotated[tuple[ArmSection, ...], Field(min_length=1)]
     finetune: FinetuneSection | None = None
@@ -160,7 +190,13 @@ class Study(_Named):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         arms, protocols = [a.name for a in self.arm], [p.name for p in self.protocol]
-        for kind, names in (("seeds", self.seeds), ("arm", arms), ("protocol", protocols)):
+        sources = [s.name for s in self.source]
+        for kind, names in (
+            ("seeds", self.seeds),
+            ("arm", arms),
+            ("protocol", protocols),
+            ("source", sources),
+        ):
             twice = [name for name in names if list(names).count(name) > 1]
             if twice:
                 raise ValueError(f"{kind} {twice[0]} is there twice: give each one a name of its own")
@@ -171,29 +207,42 @@ class Study(_Named):
             }:
                 raise ValueError(
                     f"protocol {protocol.name} sets more than data.target, which shared arms would not hear: "
-                    "move it into the recipe or the arms"
+                    "move it into the recipe, a source or the arms"
                 )
-        if SHARED in protocols:
-            raise ValueError(f"protocol {SHARED} has the name of what all protocols share: choose another")
+        self._places_differ(protocols, sources)
         self._known("baseline", [self.baseline], arms)
         self._known("beside", [self.beside] if self.beside else [], arms)
         if self.beside == self.baseline:
             raise ValueError(f"beside is {self.beside}, the baseline: name another arm, or remove it")
         for arm in self.arm:
-            self._known(f"arm {arm.name}: init", [arm.init] if arm.init else [], arms)
+            for key, start in arm.starts.items():
+                self._known(f"arm {arm.name}: {key}", [start], arms)
             self._known(f"arm {arm.name}: protocols", arm.protocols or (), protocols)
         for protocol in self.protocol:
             self._known(f"protocol {protocol.name}: published", tuple(protocol.published), arms)
+            self._known(
+                f"protocol {protocol.name}: source", [protocol.source] if protocol.source else [], sources
+            )
         if self.finetune is not None:
             self._known("finetune.arms", self.finetune.arms, arms)
             self._known("finetune.protocol", [self.finetune.protocol], protocols)
         return self
 
     @staticmethod
+    def _places_differ(protocols: list[str], sources: list[str]) -> None:
+        """Refuse names by which runs of two kinds would have one folder."""
+        for kind, names in (("protocol", protocols), ("source", sources)):
+            if SHARED in names:
+                raise ValueError(f"{kind} {SHARED} has the name of what all protocols share: choose another")
+        for name in sources:
+            if name in protocols:
+                raise ValueError(f"source {name} has the name of a protocol: choose another")
+
+    @staticmethod
     def _known(key: str, given: "tuple[str, ...] | list[str]", known: list[str]) -> None:
         for name in given:
             if name not in known:
-                raise ValueError(f"{key} names {name}, known are {', '.join(known)}")
+                raise ValueError(f"{key} names {name}, known are {', '.join(known) or 'none'}")
 
     @property
     def compared_with(self) -> tuple[str, ...]:
@@ -207,6 +256,14 @@ class Study(_Named):
     def protocol_named(self, name: str) -> ProtocolSection:
         """Return a protocol."""
         return next(protocol for protocol in self.protocol if protocol.name == name)
+
+    def source_named(self, name: str | None) -> StudySourceSection | None:
+        """Return a source; None for the base recipe's own, which has no name."""
+        return next((source for source in self.source if source.name == name), None)
+
+    def protocols_of(self, arm: ArmSection) -> list[ProtocolSection]:
+        """Return the protocols that an arm takes part in, in the study's order."""
+        return [protocol for protocol in self.protocol if arm in self.arms_of(protocol)]
 
     def arms_of(self, protocol: ProtocolSection) -> list[ArmSection]:
         """Return the arms that take part in a protocol, in the study's order."""

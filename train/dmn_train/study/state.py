@@ -13,7 +13,7 @@ from dmn_train.study.job import Job
 
 IDLE_KEYS = (("name",), ("description",), ("log",), ("loop", "device"), ("loop", "checkpoint_every"))
 """Keys that leave the weights as they are, or that run.json records otherwise."""
-KEPT_PARTS = {"image": 2, "mask": 2, "valid": 2, "run": 3}
+KEPT_PARTS = {"image": 2, "mask": 2, "valid": 2, "run": 3, "teacher": 3}
 """How much of a path counts: a folder that was trained elsewhere had its data elsewhere."""
 
 
@@ -57,22 +57,32 @@ def state_of(job: Job) -> State:
 
 
 def check_start(job: Job) -> None:
-    """Refuse a finished run that did not start from the weights that its starting run has now.
+    """Refuse a finished run that did not start, or learn, from the weights that the other run has now.
 
-    Where the starting run is not there, as when only some folders were copied, there is nothing to compare.
+    Where the other run is not there, as when only some folders were copied, there is nothing to compare.
 
     Raises:
-        RunError: the starting run was trained again since.
+        RunError: the run that it started from, or its teacher, was trained again since.
     """
-    if job.recipe is None or "init" not in job.recipe:
+    placed = job.placed
+    if placed is None:
         return
-    start = (job.folder.parent / job.recipe["init"]["run"]).resolve()
-    if not (start / RUN_JSON).is_file():
+    init, distil = placed.recipe.init, placed.recipe.method.distil
+    if init is not None:
+        _check_weights(job, "init", placed.locate(init.run), "start")
+    if distil is not None:
+        _check_weights(job, "teacher", placed.locate(distil.teacher), "learn")
+
+
+def _check_weights(job: Job, fact: str, run: str, verb: str) -> None:
+    """Refuse a run unless `fact` of its run.json names the weights of another run; `verb` is for people."""
+    other = Path(run).resolve()
+    if not (other / RUN_JSON).is_file():
         return
-    recorded = (load_run(job.folder).facts.get("init") or {}).get("weights_sha256")
-    if recorded != load_run(start).facts["weights_sha256"]:
+    recorded = (load_run(job.folder).facts.get(fact) or {}).get("weights_sha256")
+    if recorded != load_run(other).facts["weights_sha256"]:
         raise RunError(
-            f"{job.folder} did not start from the weights that {start} has now: "
+            f"{job.folder} did not {verb} from the weights that {other} has now: "
             "move it away to train it again"
         )
 
@@ -108,7 +118,8 @@ def _essence(placed: PlacedRecipe) -> dict[str, Any]:
 def _shortened(placed: PlacedRecipe) -> dict[str, Any]:
     """Return a recipe with the last parts of its paths alone."""
     values = placed.recipe.as_json()
-    for section in (values["data"]["source"], *values["data"]["target"], values["init"] or {}):
+    data, distil = values["data"], values["method"]["distil"]
+    for section in (data["source"], *data["target"], values["init"] or {}, distil or {}):
         for key, parts in KEPT_PARTS.items():
             if isinstance(section.get(key), str):
                 section[key] = "/".join(Path(placed.locate(section[key])).parts[-parts:])
@@ -131,7 +142,7 @@ def states_of(jobs: tuple[Job, ...]) -> dict[str, State]:
     """Return the state of every job by its id.
 
     Raises:
-        RunError: a folder holds a run of another recipe, or one that started from other weights.
+        RunError: a folder holds a run of another recipe, or one that started or learned from other weights.
     """
     states = {job.id: state_of(job) for job in jobs}
     for job in jobs:
