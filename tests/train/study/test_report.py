@@ -10,11 +10,14 @@ import pytest
 from dmn_train.select import Rule
 from dmn_train.study.collect import Collection
 from dmn_train.study.figures import draw_bars, draw_fractions
-from dmn_train.study.markdown import Places, to_markdown
+from dmn_train.study.markdown import to_markdown
 from dmn_train.study.placed import PlacedStudy
+from dmn_train.study.places import Places
 from dmn_train.study.result import Result
 from dmn_train.study.score import Oracle, Score
 from dmn_train.study.tables import curves, protocol_tables
+
+from .conftest import OTHER_SOURCE, STUDENT, STUDY
 
 Load = Callable[..., PlacedStudy]
 PLACES = Places("studies/tiny.toml", "runs/tiny", "docs/results")
@@ -115,6 +118,13 @@ def test_a_reader_sees_the_commands_and_the_keys(study: Load, collection: Collec
     assert "# arm other, starts from strong\n[method]\nhistogram_matching = 0.5\n" in text
     assert text.endswith("What is left open.\n")
     assert str(study().folder) not in text
+
+
+def test_a_reader_sees_the_keys_of_sources_and_who_teaches(study: Load, collection: Collection) -> None:
+    text = written(study(text=STUDY + OTHER_SOURCE + STUDENT), collection)
+    assert '# arm student, taught by other\n[method]\nname = "distil"\n' in text
+    assert "# source vnc\n[loop]\nsteps = 3\nbatch = 2\n" in text
+    assert "# protocol back, source vnc\n" in text
 
 
 def test_figures_are_small_and_the_same_bytes_each_time(

@@ -8,7 +8,7 @@ import typer
 from dmn_train.commands.told import tell_alarms, train_and_tell
 from dmn_train.finish import Outcome
 from dmn_train.networks.cost import multiply_adds_per_px
-from dmn_train.networks.sizes import SIZES, NetworkSpec
+from dmn_train.networks.sizes import size_name
 from dmn_train.run import Run, load_run
 from dmn_train.student.agreement import TILES, agreement, target_tiles
 from dmn_train.student.plan import STEPS, student_recipe
@@ -58,11 +58,3 @@ def _summary(teacher: Run, student: Run, outcome: Outcome) -> str:
             f"next: dmn export {student.folder} -o {student.name}.zip",
         ]
     )
-
-
-def size_name(spec: NetworkSpec) -> str:
-    """Return the name of a network's size, "s8", or its numbers."""
-    for name, known in SIZES.items():
-        if (known.base, known.levels) == (spec.base, spec.levels):
-            return name
-    return f"base {spec.base}, {spec.levels} levels"

@@ -34,3 +34,11 @@ SIZES: dict[str, NetworkSpec] = {
     "s32": NetworkSpec(base=32, levels=3, context_slices=0),
 }
 """Named students, smallest first."""
+
+
+def size_name(spec: NetworkSpec) -> str:
+    """Return the name of a network's size, "s8", or its numbers."""
+    for name, known in SIZES.items():
+        if (known.base, known.levels) == (spec.base, spec.levels):
+            return name
+    return f"base {spec.base}, {spec.levels} levels"

@@ -1,10 +1,7 @@
 """The report's figures: bars of methods, curves of fine-tuning, and outlines on a test slice."""
 
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -15,15 +12,13 @@ from numpy.typing import NDArray
 
 from dmn_runtime.metrics import IGNORED, POSITIVE
 from dmn_runtime.tiles import grey_threshold
-from dmn_runtime.volume.base import Voxels
-from dmn_train.files import write_whole
 from dmn_train.run import load_run
+from dmn_train.study.drawing import save, stretched, style
 from dmn_train.study.predict import predict
 from dmn_train.study.tables import Curve, ProtocolTable
 from dmn_train.study.test_volume import TestVolume
 from dmn_train.validate import PREDICTION_COLOUR, TRUTH_COLOUR, outline
 
-DOTS_PER_INCH = 110
 BAR_COLOUR, SEED_COLOUR, PUBLISHED_COLOUR = "#9ab7d3", "#1f3b57", "#c2410c"
 PANEL_INCHES = 3.4
 WINDOW_PX, WINDOW_STEP_PX = 384, 64
@@ -31,15 +26,23 @@ MARKERS = "osD^vP*X"
 
 
 def draw_bars(tables: tuple[ProtocolTable, ...], baseline: str, path: Path) -> None:
-    """Draw a panel a protocol: bar = mean, whisker = sd over seeds, dots = seeds, diamonds = published."""
+    """Draw a panel a protocol: bar = mean, whisker = sd over seeds, dots = seeds, diamonds = published.
+
+    Args:
+        tables: of the panels, one each.
+        baseline: name of the arm whose mean is a line through those panels that it stands in.
+        path: PNG to write.
+    """
     most = max(len(table.lines) for table in tables)
-    with _style():
+    with style():
         figure = Figure((PANEL_INCHES * len(tables) + 1.4, 0.34 * most + 1.4), layout="constrained")
         panels = figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, table in zip(panels, tables, strict=True):
             _bars(axes, table, baseline)
-        figure.legend(handles=_bar_marks(baseline), loc="outside lower center", ncols=4, frameon=False)
-        _save(figure, path)
+        there = any(line.arm.name == baseline for table in tables for line in table.lines)
+        marks = _bar_marks(baseline if there else None)
+        figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
+        save(figure, path)
 
 
 def _bars(axes: Axes, table: ProtocolTable, baseline: str) -> None:
@@ -59,12 +62,15 @@ def _bars(axes: Axes, table: ProtocolTable, baseline: str) -> None:
     axes.set_title(table.protocol.name)
 
 
-def _bar_marks(baseline: str) -> list[Artist]:
-    """Return what the legend of bars explains."""
+def _bar_marks(baseline: str | None) -> list[Artist]:
+    """Return what the legend of bars explains; None: no panel has a line of a baseline."""
+    of_baseline = Line2D(
+        [], [], color=SEED_COLOUR, linewidth=0.7, linestyle="--", label=f"mean of {baseline}"
+    )
     return [
         Patch(color=BAR_COLOUR, label="mean, whisker: sd over seeds"),
         Line2D([], [], color=SEED_COLOUR, marker=".", linestyle="none", label="one seed"),
-        Line2D([], [], color=SEED_COLOUR, linewidth=0.7, linestyle="--", label=f"mean of {baseline}"),
+        *([of_baseline] if baseline else []),
         Line2D(
             [], [], color=PUBLISHED_COLOUR, marker="D", linestyle="none", fillstyle="none", label="published"
         ),
@@ -73,7 +79,7 @@ def _bar_marks(baseline: str) -> list[Artist]:
 
 def draw_fractions(fine: tuple[Curve, ...], path: Path) -> None:
     """Draw foreground IoU against the share of labels: mean and sd over seeds."""
-    with _style():
+    with style():
         figure = Figure((4.8, 3.2), layout="constrained")
         axes = figure.subplots()
         for curve, marker in zip(fine, MARKERS * len(fine), strict=False):
@@ -91,7 +97,7 @@ def draw_fractions(fine: tuple[Curve, ...], path: Path) -> None:
         axes.set_xlabel("share of the labelled slices")
         axes.set_ylabel("foreground IoU")
         axes.legend(frameon=False)
-        _save(figure, path)
+        save(figure, path)
 
 
 def draw_overlays(test: TestVolume, runs: dict[str, Path], path: Path) -> None:
@@ -107,10 +113,10 @@ def draw_overlays(test: TestVolume, runs: dict[str, Path], path: Path) -> None:
     z = _median_slice(test)
     part = _fullest_window(test.classes[z])
     truth = test.classes[z][part] == POSITIVE
-    grey = _stretched(test.image.voxels[z][part])
+    grey = stretched(test.image.voxels[z][part])
     across = min(4, len(runs))
     down = -(-len(runs) // across)
-    with _style():
+    with style():
         height = PANEL_INCHES * truth.shape[0] / truth.shape[1] + 0.3
         figure = Figure((PANEL_INCHES * across, height * down), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
@@ -121,7 +127,7 @@ def draw_overlays(test: TestVolume, runs: dict[str, Path], path: Path) -> None:
             ((_, probability),) = predict(run, run.network(), test, [z])
             axes.imshow(_outlined(grey, truth, probability[part] >= grey_threshold(run.threshold)))
             axes.set_title(f"{words}, slice {z}")
-        _save(figure, path)
+        save(figure, path)
 
 
 def _median_slice(test: TestVolume) -> int:
@@ -143,12 +149,6 @@ def _fullest_window(classes: NDArray[np.uint8]) -> tuple[slice, slice]:
     return max(windows, key=lambda window: int((classes[window] == POSITIVE).sum()))
 
 
-def _stretched(grey: Voxels) -> NDArray[np.uint8]:
-    low, high = np.percentile(grey, (1.0, 99.0))
-    shown: NDArray[np.uint8] = np.clip((grey - low) / max(high - low, 1.0) * 255.0, 0, 255).astype(np.uint8)
-    return shown
-
-
 def _outlined(
     grey: NDArray[np.uint8], truth: NDArray[np.bool_], found: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
@@ -156,13 +156,3 @@ def _outlined(
     rgb[outline(truth)] = TRUTH_COLOUR
     rgb[outline(found)] = PREDICTION_COLOUR
     return rgb
-
-
-def _style() -> AbstractContextManager[None]:
-    return mpl.rc_context({"font.size": 8.0, "axes.spines.top": False, "axes.spines.right": False})
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # Without the library's name in it, a figure is the same bytes wherever it is drawn by the same version.
-    write = partial(figure.savefig, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    write_whole(path, write)

@@ -1,18 +1,22 @@
 """The report as Markdown: what was asked, the tables, and how every number was made."""
 
-from dataclasses import dataclass
-
 from dmn_runtime.bootstrap import Interval
 from dmn_train.study.collect import Collection
+from dmn_train.study.costs import BUDGET_NAMES, BUDGET_READING, budget_cells, hours_note
+from dmn_train.study.markdown_cells import number, spread_cell
+from dmn_train.study.markdown_structures import objects_and_boundaries
+from dmn_train.study.markdown_table import NOTHING, table, without_empty_columns
 from dmn_train.study.placed import PlacedStudy
+from dmn_train.study.places import Places
+from dmn_train.study.report_sections import TableSection
 from dmn_train.study.rules import RULES
-from dmn_train.study.sections import Study
+from dmn_train.study.sections import ProtocolSection, Study
 from dmn_train.study.summary import RESAMPLES, Spread, Summary
-from dmn_train.study.tables import Curve, ProtocolTable
+from dmn_train.study.tables import ArmLine, Curve, ProtocolTable
 from dmn_train.study.toml import to_toml
 from dmn_train.validate import THRESHOLD
 
-NOTHING = "-"
+_STARTS = {"init": "starts from", "teacher": "taught by"}
 _READING = f"""\
 Foreground IoU over all voxels that count, probability of the run's threshold ({THRESHOLD} after `dmn train`)
 and above, no post-processing: mean ± standard deviation over seeds (number of seeds). Interval: 95 % of
@@ -22,15 +26,6 @@ rule chosen among the run's snapshots, not the last step; no label of the target
 Oracle: the best of each run's snapshots and its kept weights **by the test labels**; nobody without labels
 can have it, so it is no result, and stands here to show what the choice of weights costs. Transductive: some
 method adapts, without labels, to a part of what is tested; inductive: none does."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """How the report calls files: the study, the runs' folder, the report's folder; for readers elsewhere."""
-
-    study: str
-    output: str
-    report: str
 
 
 def to_markdown(
@@ -48,7 +43,8 @@ def to_markdown(
         collection: what there is of it.
         tables: of its protocols.
         fine: curves of fine-tuning; may be empty.
-        figures: file names by what they show: "bars", "fractions"; those that there are.
+        figures: file names by what they show, "bars" and "fractions", or "bars NAME" of each table that the
+            study names, "slices" of the page of single slices; those that there are.
         places: how files are called.
     """
     study = placed.study
@@ -57,9 +53,19 @@ def to_markdown(
         study.intro.strip(),
         f"{collection.finished} of {collection.planned} planned runs are finished. "
         f"One line a run: [{study.name}.csv]({study.name}.csv).",
-        _READING.format(others=" and to ".join(f"`{name}`" for name in study.compared_with)),
+        _READING.format(others=_others(study)),
+        BUDGET_READING if study.table else "",
+        _pages(figures.get("slices")),
         _image("foreground IoU by method", figures.get("bars")),
-        *(_protocol(table, study, table.protocol.name in collection.transductive) for table in tables),
+        *(_image(f"foreground IoU: {title}", figures.get(f"bars {name}")) for name, title in _titles(tables)),
+        *(
+            part
+            for protocol in study.protocol
+            for part in (
+                _protocol(protocol, tables, study, transductive=protocol.name in collection.transductive),
+                objects_and_boundaries(protocol, study, collection),
+            )
+        ),
         _fine_tuning(fine, study, figures.get("fractions")),
         _made(placed, collection, places),
         study.footnote.strip(),
@@ -71,57 +77,83 @@ def _image(words: str, name: str | None) -> str:
     return f"![{words}]({name})" if name else ""
 
 
-def _protocol(table: ProtocolTable, study: Study, transductive: bool) -> str:
-    protocol = table.protocol
+def _others(study: Study) -> str:
+    if study.table:
+        return "the method at the column's head"
+    return " and to ".join(f"`{name}`" for name in study.compared_with)
+
+
+def _pages(slices: str | None) -> str:
+    return f"Best, median and worst slices, and what is still wrong: [{slices}]({slices})." if slices else ""
+
+
+def _titles(tables: tuple[ProtocolTable, ...]) -> list[tuple[str, str]]:
+    """Return title by name of each table that the study names."""
+    sections = [one.section for one in tables if one.section is not None]
+    return list({section.name: section.heading for section in sections}.items())
+
+
+def _protocol(
+    protocol: ProtocolSection, tables: tuple[ProtocolTable, ...], study: Study, *, transductive: bool
+) -> str:
     heading = f"## {protocol.name} ({'transductive' if transductive else 'inductive'})"
     heading += f": {protocol.words}" if protocol.words else ""
-    names = ["method", "fg IoU", "95 %", "mean of slices"]
-    names += [name for other in study.compared_with for name in (f"minus `{other}`", "95 %")]
-    rows = [
-        [
-            line.arm.words,
-            *_cells(line.summary, study.compared_with),
-            _by_seed(line.summary, study),
-            *(_spread(line.summary.by_rule.get(rule) if line.summary else None) for rule in RULES),
-            _spread(line.summary.oracle if line.summary else None),
-            NOTHING if line.published is None else f"{line.published:.3f}",
-        ]
-        for line in table.lines
-    ]
-    seeds = f"seeds {', '.join(map(str, study.seeds))}"
-    rules = [f"by {rule}" for rule in RULES]
-    parts = [heading, _table([*names, seeds, *rules, "oracle (not allowed)", "published"], rows)]
+    parts = [heading]
+    for one in tables:
+        if one.protocol is protocol:
+            parts += _scores(one, study) if one.section is None else _named(one, one.section, study)
     if protocol.published_words:
         parts.append(f"Published: {protocol.published_words.strip()}")
     return "\n\n".join(parts)
 
 
+def _scores(one: ProtocolTable, study: Study) -> list[str]:
+    """Return the one table of a study that names none."""
+    return [table(_names(one, study), [_line(line, one, study) for line in one.lines])]
+
+
+def _named(one: ProtocolTable, section: TableSection, study: Study) -> list[str]:
+    """Return a table that the study names: heading, words, lines with what they cost, and on what."""
+    names = [*_names(one, study), *BUDGET_NAMES]
+    rows = [[*_line(line, one, study), *budget_cells(line.budget)] for line in one.lines]
+    parts = [f"### {section.heading}", section.words.strip(), table(*without_empty_columns(names, rows))]
+    return [part for part in (*parts, hours_note(one.lines)) if part]
+
+
+def _names(one: ProtocolTable, study: Study) -> list[str]:
+    names = ["method", "fg IoU", "95 %", "mean of slices"]
+    names += [name for other in one.compared_with for name in (f"minus `{other}`", "95 %")]
+    rules = [f"by {rule}" for rule in RULES]
+    seeds = f"seeds {', '.join(map(str, study.seeds))}"
+    return [*names, seeds, *rules, "oracle (not allowed)", "published"]
+
+
+def _line(line: ArmLine, one: ProtocolTable, study: Study) -> list[str]:
+    return [
+        line.arm.words,
+        *_cells(line.summary, one.compared_with),
+        _by_seed(line.summary, study),
+        *(spread_cell(line.summary.by_rule.get(rule) if line.summary else None) for rule in RULES),
+        spread_cell(line.summary.oracle if line.summary else None),
+        NOTHING if line.published is None else f"{line.published:.3f}",
+    ]
+
+
 def _cells(summary: Summary | None, compared_with: tuple[str, ...]) -> list[str]:
     if summary is None:
         return [NOTHING] * (3 + 2 * len(compared_with))
-    cells = [_spread(summary.volume), _bounds(summary.low_high), f"{summary.slices.mean:.3f}"]
+    cells = [spread_cell(summary.volume), _bounds(summary.low_high), f"{summary.slices.mean:.3f}"]
     for other in compared_with:
         minus = summary.minus.get(other)
         cells += [
-            _spread(minus.volume if minus else None, signed=True),
+            spread_cell(minus.volume if minus else None, signed=True),
             _bounds(minus.low_high if minus else None, signed=True),
         ]
     return cells
 
 
-def _spread(spread: Spread | None, *, signed: bool = False) -> str:
-    if spread is None:
-        return NOTHING
-    sd = "" if spread.sd is None else f" ± {spread.sd:.3f}"
-    return f"{_number(spread.mean, signed=signed)}{sd} ({spread.n})"
-
-
 def _bounds(bounds: Interval | None, *, signed: bool = False) -> str:
-    return NOTHING if bounds is None else " to ".join(_number(bound, signed=signed) for bound in bounds)
-
-
-def _number(value: float, *, signed: bool = False) -> str:
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return NOTHING if bounds is None else " to ".join(number(bound, signed=signed) for bound in bounds)
 
 
 def _by_seed(summary: Summary | None, study: Study) -> str:
@@ -129,23 +161,18 @@ def _by_seed(summary: Summary | None, study: Study) -> str:
     return ", ".join(f"{found[seed]:.3f}" if seed in found else NOTHING for seed in study.seeds)
 
 
-def _table(names: list[str], rows: list[list[str]]) -> str:
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def _fine_tuning(fine: tuple[Curve, ...], study: Study, figure: str | None) -> str:
     if study.finetune is None:
         return ""
     rows = [
-        [f"{fraction:g}", *(_spread(_volume(curve.by_fraction[fraction])) for curve in fine)]
+        [f"{fraction:g}", *(spread_cell(_volume(curve.by_fraction[fraction])) for curve in fine)]
         for fraction in (0.0, *study.finetune.fractions)
     ]
     parts = [
         f"## Fine-tuning on a part of the target's labels, tested as in {study.finetune.protocol}",
         "Foreground IoU by the share of the labelled slices; 0 is the run that fine-tuning starts from.",
         _image("foreground IoU against the share of labels", figure),
-        _table(["share", *(curve.arm.words for curve in fine)], rows),
+        table(["share", *(curve.arm.words for curve in fine)], rows),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -156,12 +183,11 @@ def _volume(summary: Summary | None) -> Spread | None:
 
 def _made(placed: PlacedStudy, collection: Collection, places: Places) -> str:
     study = placed.study
-    words = f"dmn study {places.study} -o {places.output} --report-to {places.report}"
     parts = [
         "## How it was made",
-        _code(f"{words}\n{words} --report-only   # the report alone, from finished runs"),
+        _code(f"{places.command}\n{places.command} --report-only   # the report alone, from finished runs"),
         f"The first writes the recipe of each run and trains it: `{study.recipe}` (from the study's folder)\n"
-        "with the keys below laid over it, the protocol's before the method's.",
+        f"with the keys below laid over it, {_order(study)}.",
         "<details><summary>Keys of methods and protocols</summary>",
         _keys(study),
         "</details>",
@@ -172,11 +198,29 @@ def _made(placed: PlacedStudy, collection: Collection, places: Places) -> str:
     return "\n\n".join(parts)
 
 
+def _order(study: Study) -> str:
+    """Say whose keys lie above whose."""
+    if study.source:
+        return "the source's, then the protocol's, then the method's"
+    return "the protocol's before the method's"
+
+
 def _keys(study: Study) -> str:
     blocks = [
-        (f"arm {arm.name}" + (f", starts from {arm.init}" if arm.init else ""), arm.set_) for arm in study.arm
+        (
+            f"arm {arm.name}" + "".join(f", {_STARTS[key]} {name}" for key, name in arm.starts.items()),
+            arm.set_,
+        )
+        for arm in study.arm
     ]
-    blocks += [(f"protocol {protocol.name}", protocol.set_) for protocol in study.protocol]
+    blocks += [(f"source {source.name}", source.set_) for source in study.source]
+    blocks += [
+        (
+            f"protocol {protocol.name}" + (f", source {protocol.source}" if protocol.source else ""),
+            protocol.set_,
+        )
+        for protocol in study.protocol
+    ]
     if study.finetune is not None:
         blocks.append(("fine-tuning", study.finetune.set_))
     texts = [f"# {title}\n{to_toml(keys) if keys else ''}" for title, keys in blocks]
@@ -196,9 +240,7 @@ def _runs(collection: Collection) -> str:
         ]
         for run, result in runs.items()
     ]
-    return _table(
-        ["run", "command", "steps", "seconds of the last stretch", "device", "weights sha256"], rows
-    )
+    return table(["run", "command", "steps", "seconds of the last stretch", "device", "weights sha256"], rows)
 
 
 def _code(text: str, language: str = "") -> str:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from dmn_train.recipe import FILE_NAME
 from dmn_train.sections import Index, Nanometres, Section, SliceRange
+from dmn_train.study.named import Named
+from dmn_train.study.report_sections import OTHERS, QualitativeSection, TableSection
 
 SHARED = "shared"
 """Stands for the protocol in the ids of runs that every protocol on the recipe's own source tests."""
@@ -41,18 +42,7 @@ class TestSection(Section):
         return self
 
 
-class _Named(Section):
-    name: str
-
-    @field_validator("name")
-    @classmethod
-    def _fit_for_a_file(cls, name: str) -> str:
-        if not FILE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} names no file, wanted letters, digits, dots, dashes and underscores")
-        return name
-
-
-class StudySourceSection(_Named):
+class StudySourceSection(Named):
     """Another labelled source than the base recipe's, for the protocols that name it.
 
     Attributes:
@@ -70,7 +60,7 @@ class StudySourceSection(_Named):
         return self
 
 
-class ProtocolSection(_Named):
+class ProtocolSection(Named):
     """What is adapted to and what is tested on.
 
     Attributes:
@@ -91,7 +81,7 @@ class ProtocolSection(_Named):
     published_words: str = ""
 
 
-class ArmSection(_Named):
+class ArmSection(Named):
     """One way to train.
 
     Attributes:
@@ -155,7 +145,7 @@ class FinetuneSection(Section):
     set_: Annotated[Table, Field(alias="set")]
 
 
-class Study(_Named):
+class Study(Named):
     """The whole study file.
 
     Attributes:
@@ -171,6 +161,8 @@ class Study(_Named):
         protocol: the protocols.
         arm: the arms.
         finetune: fine-tuning, if any.
+        table: tables of the report; without any there is one of all arms.
+        qualitative: the page of single slices, if any.
         structures: whether objects and boundaries are scored beside voxels.
     """
 
@@ -185,6 +177,8 @@ class Study(_Named):
     protocol: Annotated[tuple[ProtocolSection, ...], Field(min_length=1)]
     arm: Annotated[tuple[ArmSection, ...], Field(min_length=1)]
     finetune: FinetuneSection | None = None
+    table: tuple[TableSection, ...] = ()
+    qualitative: QualitativeSection | None = None
     structures: bool = False
 
     @model_validator(mode="after")
@@ -226,7 +220,30 @@ class Study(_Named):
         if self.finetune is not None:
             self._known("finetune.arms", self.finetune.arms, arms)
             self._known("finetune.protocol", [self.finetune.protocol], protocols)
+        self._report_fits(arms, protocols)
         return self
+
+    def _report_fits(self, arms: list[str], protocols: list[str]) -> None:
+        names = [table.name for table in self.table]
+        for table in self.table:
+            key = f"table {table.name}"
+            if names.count(table.name) > 1:
+                raise ValueError(f"{key} is there twice: give each one a name of its own")
+            if table.name == OTHERS:
+                raise ValueError(f"{key} has the name of the arms in no table: choose another")
+            self._known(f"{key}: arms", table.arms, arms)
+            self._known(f"{key}: baseline", [table.baseline] if table.baseline else [], arms)
+            self._known(f"{key}: beside", [table.beside] if table.beside else [], arms)
+            self._known(f"{key}: protocols", table.protocols or (), protocols)
+        if self.qualitative is None:
+            return
+        self._known("qualitative.arms", self.qualitative.arms, arms)
+        for remark in self.qualitative.remark:
+            self._known("qualitative.remark.protocol", [remark.protocol], protocols)
+        if self.qualitative.seed not in self.seeds:
+            raise ValueError(
+                f"qualitative.seed is {self.qualitative.seed}, seeds are {', '.join(map(str, self.seeds))}"
+            )
 
     @staticmethod
     def _places_differ(protocols: list[str], sources: list[str]) -> None:
