@@ -1,6 +1,7 @@
 """Runs of one study must have seen the same data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,21 @@ def test_other_data_by_the_same_name_are_refused(
     seen(runs, index)[key] = "bb"
     with pytest.raises(RunError, match=rf"A/one/seed0 and A/two/seed0 saw different data .*/{volume} "):
         check_same_data(runs)
+
+
+def test_of_a_source_all_slices_are_looked_at_and_of_a_target_those_that_it_names(
+    runs: dict[str, tuple[Job, Run]], placed: Callable[..., PlacedRecipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_times, "WHOLE_BYTES", 0)  # copies have other fingerprints: shapes are compared
+    job, run = runs["A/two/seed0"]
+    runs["A/two/seed0"] = job, replace(run, placed=placed(TARGET, "data.source.slices=[0, 3]"))
+    run.facts["data"][0].update(fingerprint="bb")
+    run.facts["data"][1].update(shape=[3, 9, 9], fingerprint="bb")
+    runs["A/one/seed0"][1].facts["data"][1].update(shape=[3, 9, 9])
+    check_same_data(runs)  # source and target both use slices 0 to 2, but what they recorded is not alike
+    run.facts["data"][0].update(shape=[5, 9, 9])
+    with pytest.raises(RunError, match=r"saw different data .*image\.tif"):
+        check_same_data(runs)  # other slices are trained on, of what must be the same volume
 
 
 def test_parts_that_differ_are_not_compared(runs: dict[str, tuple[Job, Run]]) -> None:

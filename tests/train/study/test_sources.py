@@ -145,7 +145,7 @@ TESTED = '[protocol.test]\nimage = "source.tif"'
         (
             TESTED,
             '[protocol.test]\nimage = "image.tif"',
-            "vnc/strong/seed0 has labels of the part of image.tif that",
+            "vnc/strong/seed0 has labels of the part of .*/image.tif that",
         ),
     ],
 )

@@ -27,7 +27,7 @@ def labels_under_test(
         for protocol in job.protocols:
             for one in _with_ancestors(job, by_id):
                 if any(part.overlaps(tests[protocol]) for part in parts.get(one.id, ())):
-                    return _sentence(job, one, protocol, Path(tests[protocol].path).name)
+                    return _sentence(job, one, protocol, Path(tests[protocol].path))
     return None
 
 
@@ -37,10 +37,10 @@ def _with_ancestors(job: Job, by_id: Mapping[str, Job]) -> Iterator[Job]:
         yield from _with_ancestors(by_id[before], by_id)
 
 
-def _sentence(job: Job, one: Job, protocol: str, image: str) -> str:
+def _sentence(job: Job, one: Job, protocol: str, image: Path) -> str:
     who = job.id if one is job else f"{one.id}, from which {job.id} comes,"
     remedy = "finetune.set.data.source" if one.fraction is not None else "data.source"
     return (
-        f"{who} has labels of the part of {image} that {protocol} tests on: "
+        f"{who} has labels of the part of {'/'.join(image.parts[-2:])} that {protocol} tests on: "
         f"give {remedy} other slices or columns, or test on another part"
     )
