@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dmn_train.networks.sizes import SIZES, size_name
+from dmn_train.run import load_run
 from dmn_train.study.budget import Chains
 from dmn_train.study.costs import BUDGET_NAMES, budget_cells, hours_note
 from dmn_train.study.result import Result
@@ -70,7 +71,16 @@ def test_of_a_run_that_was_stopped_and_went_on_hours_are_a_lower_bound() -> None
     assert budget_cells(budget)[:2] == ["300", "≥ 1.00"]
 
 
-def test_a_start_outside_the_study_is_read_and_one_that_is_gone_is_a_lower_bound() -> None:
+def test_a_start_outside_the_study_is_read(run_folder: Path) -> None:
+    start = load_run(run_folder).facts
+    told = after("init", start, run_folder.name) | {"recipe_folder": str(run_folder.parent)}
+    budget = chains().budget([run("b", 300, 3600.0, **told)])
+    assert (budget.steps, budget.steps_known, budget.hours_known) == ("2 + 300", True, True)
+    anew = told | {"init": {"weights_sha256": "before", "steps": 9}}
+    assert chains().budget([run("b", 300, 3600.0, **anew)]).steps_known is False
+
+
+def test_of_a_start_that_is_gone_steps_and_hours_are_lower_bounds() -> None:
     budget = chains().budget([run("b", 300, 3600.0, **after("init", run("gone", 2000, 1.0)))])
     assert budget_cells(budget)[:2] == ["≥ 2000 + 300", "≥ 1.00"]
 

@@ -11,8 +11,10 @@ from PIL import Image
 from dmn_runtime.cli import main
 from dmn_runtime.errors import RecipeError
 from dmn_train.loop import train
+from dmn_train.study.collect import Collection
 from dmn_train.study.placed import PlacedStudy
 from dmn_train.study.plan import plan_study
+from dmn_train.study.tables import by_name, protocol_tables
 
 Load = Callable[..., PlacedStudy]
 
@@ -91,8 +93,12 @@ def test_one_command_writes_tables_budgets_slices_and_pictures(study: Load, fold
     assert second[2].startswith(
         "| method | fg IoU | 95 % | mean of slices | minus `other` | 95 % | seeds 0 |"
     )
+    assert re.match(r"\| source only \| .* \| [+-]0\.\d{3} \(1\) \| ", second[4])
     assert "[tiny-slices.md](tiny-slices.md)" in text
-    assert "![foreground IoU: Methods](tiny-bars-main.png)" in text
+    assert re.findall(r"^!\[foreground IoU.*$", text, re.MULTILINE) == [
+        "![foreground IoU: Methods](tiny-bars-main.png)",
+        "![foreground IoU: starts](tiny-bars-starts.png)",
+    ]
     assert "Difference: to the method at the column's head, seed by seed" in text
 
     page = (docs / "tiny-slices.md").read_text()
@@ -119,6 +125,17 @@ def test_one_command_writes_tables_budgets_slices_and_pictures(study: Load, fold
     colours = np.asarray(Image.open(out / "tiny-slices" / "A-best.png").convert("RGB")).reshape(-1, 3)
     assert (colours == (0x56, 0xB4, 0xE9)).all(axis=1).sum() > 100  # the outline of the truth
     assert not list(out.glob("tiny-overlay-*"))
+
+
+def test_tables_keep_the_order_of_the_study_file_and_the_rest_comes_last(study: Load) -> None:
+    placed = reported(study)
+    tables = protocol_tables(placed.study, Collection((), 0, 4))
+    assert [(one.protocol.name, one.name) for one in tables] == [
+        *(("A", "main"), ("A", "others")),
+        *(("B", "main"), ("B", "starts")),
+    ]
+    assert list(by_name(placed.study, tables)) == ["main", "starts", "others"]
+    assert [line.arm.name for line in tables[0].lines] == ["other", "strong"]
 
 
 def test_the_report_does_without_runs_of_the_last_arm(study: Load, folder: Path) -> None:

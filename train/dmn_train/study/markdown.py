@@ -12,7 +12,7 @@ from dmn_train.study.report_sections import TableSection
 from dmn_train.study.rules import RULES
 from dmn_train.study.sections import ProtocolSection, Study
 from dmn_train.study.summary import RESAMPLES, Spread, Summary
-from dmn_train.study.tables import ArmLine, Curve, ProtocolTable
+from dmn_train.study.tables import ArmLine, Curve, ProtocolTable, by_name
 from dmn_train.study.toml import to_toml
 from dmn_train.validate import THRESHOLD
 
@@ -56,8 +56,7 @@ def to_markdown(
         _READING.format(others=_others(study)),
         BUDGET_READING if study.table else "",
         _pages(figures.get("slices")),
-        _image("foreground IoU by method", figures.get("bars")),
-        *(_image(f"foreground IoU: {title}", figures.get(f"bars {name}")) for name, title in _titles(tables)),
+        *_bars(study, tables, figures),
         *(
             part
             for protocol in study.protocol
@@ -87,10 +86,13 @@ def _pages(slices: str | None) -> str:
     return f"Best, median and worst slices, and what is still wrong: [{slices}]({slices})." if slices else ""
 
 
-def _titles(tables: tuple[ProtocolTable, ...]) -> list[tuple[str, str]]:
-    """Return title by name of each table that the study names."""
-    sections = [one.section for one in tables if one.section is not None]
-    return list({section.name: section.heading for section in sections}.items())
+def _bars(study: Study, tables: tuple[ProtocolTable, ...], figures: dict[str, str]) -> list[str]:
+    """Return the images of bars: one of all arms, or one a table that the study names."""
+    images = [_image("foreground IoU by method", figures.get("bars"))]
+    for name, (first, *_) in by_name(study, tables).items():
+        if first.section is not None:
+            images.append(_image(f"foreground IoU: {first.section.heading}", figures.get(f"bars {name}")))
+    return images
 
 
 def _protocol(

@@ -12,7 +12,7 @@ from dmn_train.study.rows import row_of, to_csv
 from dmn_train.study.sections import Study
 from dmn_train.study.slice_files import page_name, write_slices
 from dmn_train.study.slices import slices_of
-from dmn_train.study.tables import Curve, ProtocolTable, curves, protocol_tables
+from dmn_train.study.tables import Curve, ProtocolTable, by_name, curves, protocol_tables
 from dmn_train.study.test_volume import TestVolume
 
 
@@ -54,8 +54,7 @@ def write_report(
 def _bars(study: Study, tables: tuple[ProtocolTable, ...], to: Path) -> dict[str, str]:
     """Draw the bars of each table that there are numbers for; return the file names by what they show."""
     figures = {}
-    for name in dict.fromkeys(table.name for table in tables):
-        panels = tuple(table for table in tables if table.name == name)
+    for name, panels in by_name(study, tables).items():
         if any(line.summary for table in panels for line in table.lines):
             shows = f"bars {name}".strip()
             figures[shows] = f"{study.name}-{shows.replace(' ', '-')}.png"

@@ -80,6 +80,13 @@ def protocol_tables(study: Study, collection: Collection) -> tuple[ProtocolTable
     )
 
 
+def by_name(study: Study, tables: tuple[ProtocolTable, ...]) -> dict[str, tuple[ProtocolTable, ...]]:
+    """Return the tables of one name, a protocol each, by their name, in the order of the study file."""
+    names = [section.name for section in study.table] + [OTHERS] if study.table else [""]
+    found = {name: tuple(table for table in tables if table.name == name) for name in names}
+    return {name: some for name, some in found.items() if some}
+
+
 def _sections(study: Study, protocol: ProtocolSection) -> list[tuple[TableSection, tuple[ArmSection, ...]]]:
     """Return the tables of a protocol, each with those of its arms that take part."""
     there = {arm.name: arm for arm in study.arms_of(protocol)}
