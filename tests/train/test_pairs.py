@@ -96,8 +96,9 @@ def test_each_section_has_labels_of_its_own(placed: Placed, folder: Path) -> Non
 def alike(folder: Path) -> None:
     """Write a source and a target all slices of which are the same."""
     image = np.random.default_rng(3).integers(60, 200, SHAPE[1:]).astype(np.uint8)
-    for name in ("image.tif", "target.tif"):
-        tifffile.imwrite(folder / name, np.stack([image] * SHAPE[0]))
+    other = (image.astype(np.uint16) ** 2 // 200).astype(np.uint8)  # of another histogram
+    for name, section in (("image.tif", image), ("target.tif", other)):
+        tifffile.imwrite(folder / name, np.stack([section] * SHAPE[0]))
     tifffile.imwrite(folder / "mask.tif", np.stack([(image > 120).astype(np.uint8)] * SHAPE[0]))
 
 

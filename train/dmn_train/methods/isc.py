@@ -11,8 +11,8 @@ L = L_seg(s_i, s_j) + w_r L_seg(r) + r(t) w (CE(s_i, p_i) + CE(s_j, p_j)) / 2
 It departs from the paper where the network is to leave training alone. Theirs takes both sections in and has
 three decoders; ours is the network of all methods, which sees one section (and its context), and the head
 sees |f_i - f_j| and f_i + f_j: it cannot tell the two apart, as XOR cannot. L_seg is the recipe's and a mean
-over both sections, so that w_r = 1/2 and w = 0.1 are the paper's weights, which has sums. Source and target
-are normalised each by itself, in a batch of both sections. Their two adversaries are left out; with
+over both sections; theirs is a sum, so that w_r = 1/2 and w = 0.1 are the paper's proportions. Source and
+target are normalised each by itself, in a batch of both sections. Their two adversaries are left out; with
 `align = "dann"` the discriminators of `dann.py` judge the features of all sections.
 """
 
