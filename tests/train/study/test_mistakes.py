@@ -46,7 +46,7 @@ def test_an_object_is_missed_or_invented_below_a_quarter_of_its_area() -> None:
     true = drawn((0, 10, 0, 10), (20, 30, 0, 10))
     quarter = judged(drawn((0, 10, 0, 10), (20, 25, 5, 10)), true)
     assert objects(quarter) == (0, 0, 0, 0)
-    less = judged(drawn((0, 10, 0, 10), (20, 24, 5, 11)), true)
+    less = judged(drawn((0, 10, 0, 10), (20, 24, 4, 10)), true)
     assert (objects(less), less.missed) == ((1, 0, 0, 0), ((24.5, 4.5),))
     apart = judged(drawn((0, 10, 0, 10), (20, 30, 0, 10), (30, 40, 40, 50)), true)
     assert (objects(apart), apart.invented) == ((0, 1, 0, 0), ((34.5, 44.5),))
@@ -56,6 +56,10 @@ def test_merged_are_predictions_over_several_and_split_are_objects_under_several
     apart, joined = drawn((0, 10, 0, 10), (0, 10, 20, 30)), drawn((0, 10, 0, 30))
     assert objects(judged(joined, apart)) == (0, 0, 1, 0)
     assert objects(judged(apart, joined)) == (0, 0, 0, 1)
+    brushed = drawn((0, 10, 0, 22))  # a fifth of the second
+    assert objects(judged(brushed, apart)) == (1, 0, 0, 0)
+    crumbs = drawn((0, 3, 0, 4), (6, 9, 0, 4))
+    assert objects(judged(crumbs, joined)) == (1, 0, 0, 1)
 
 
 def test_touching_corners_make_one_object_and_specks_make_none() -> None:

@@ -26,9 +26,11 @@ def test_best_median_and_worst_are_by_iou_of_slices_that_have_foreground(
 def test_the_part_that_counts_is_shown_and_of_a_large_one_the_worst_window() -> None:
     classes = np.full((600, 700), IGNORED, np.uint8)
     classes[:, 100:650] = 0
+    classes[300:, 150:400] = IGNORED
     part = counted_part(classes)
     assert part == np.s_[0:600, 100:650]
     found = np.zeros(classes.shape, np.bool_)
-    found[590:, 640:] = True  # columns from 650 on do not count
+    found[590:, 640:] = True
+    found[500:, 160:260] = True  # does not count
     assert worst_window(found, classes, part) == np.s_[344:600, 394:650]
     assert worst_window(found, classes, np.s_[100:612, 100:612]) is None

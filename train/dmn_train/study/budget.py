@@ -100,8 +100,7 @@ class Chains:
                 continue
             sha256 = before["weights_sha256"]
             found = self._known.get(sha256) or _beside(facts, role, sha256)
-            more = self.stages(found) if found else {sha256: Stage(before["steps"], 0.0, False, "")}
-            stages |= {key: stage for key, stage in more.items() if key not in stages}
+            stages |= self.stages(found) if found else {sha256: Stage(before["steps"], 0.0, False, "")}
         in_one = facts["resumed_at"] == 0
         own = Stage(facts["steps"], facts["wall_s"], in_one, facts["device_name"])
         return stages | {facts["weights_sha256"]: own}
