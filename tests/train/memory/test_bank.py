@@ -38,6 +38,13 @@ def test_slots_move_towards_the_mean_of_the_vectors_nearest_to_them() -> None:
     assert int(made.updates) == 1
 
 
+def test_momentum_is_the_share_of_what_was_there() -> None:
+    made = bank([[[0.0, 1.0]]], first_momentum=0.75, last_momentum=0.75)
+    made.update(torch.tensor([[0.6, 0.8]]), torch.tensor([0]))
+    # 3/4 (0, 1) + 1/4 (0.6, 0.8), at length 1.
+    torch.testing.assert_close(made.vectors[0, 0], torch.tensor([0.15, 0.95]) / 0.925**0.5)
+
+
 def test_vectors_go_to_slots_of_their_own_class_alone() -> None:
     made = bank([[[1.0, 0.0]], [[0.0, 1.0]]])
     made.update(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, -1]))
