@@ -1,6 +1,7 @@
-"""A package of an adapted run has the graph of a source-only one: no discriminator, decoder, teacher."""
+"""A package of an adapted run has the graph of a source-only one: nothing that served its training."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -15,28 +16,34 @@ from dmn_train.loop import train
 from dmn_train.recipe import load_recipe
 from dmn_train.run import load_run
 
-ADAPTED = ("dann", "ynet", "mean_teacher", "dismemnet")
+ADAPTED = ("dann", "ynet", "isc", "mean_teacher", "dismemnet", "distil")
+
+
+Pack = Callable[[str], Package]
 
 
 @pytest.fixture
-def packed(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Package]:
-    """Return the packages of a source-only run and of adapted ones over the same volume."""
+def pack(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
+    """Return what trains by a method, always over the same volume, and packs what comes of it."""
     monkeypatch.setattr(pipeline, "TILE_PX", 64)
     monkeypatch.setattr(pipeline, "measure_reach", lambda *_: Reach(4, 28, 26))
     shutil.copytree(run_folder.parent, tmp_path / "data")
-    packages = {}
-    for method in ("source_only", *ADAPTED):
+
+    def packed(method: str) -> Package:
         overrides = [f"method.name={method}"]
         if method != "source_only":
             overrides += ["data.target.image=image.tif", "data.target.voxel_nm=[5,5,5]", "init.run=run"]
+        if method == "distil":
+            overrides += ["method.distil.teacher=run"]
         folder = tmp_path / method
         train(load_recipe(tmp_path / "data" / "recipe.toml", tuple(overrides)), folder)
         output, wishes = tmp_path / f"{method}.zip", Wishes(precisions=("fp32",))
         exported = export_run(
             load_run(folder), output, wishes, timer=lambda runners, *_: dict.fromkeys(runners, 1e6)
         )
-        packages[method] = exported.package
-    return packages
+        return exported.package
+
+    return packed
 
 
 def skeleton(package: Package) -> tuple[list[tuple[str, list[str], list[str]]], dict[str, tuple[int, ...]]]:
@@ -46,17 +53,19 @@ def skeleton(package: Package) -> tuple[list[tuple[str, list[str], list[str]]], 
     return nodes, {weight.name: tuple(weight.dims) for weight in graph.initializer}
 
 
-def test_the_graph_of_an_adapted_run_is_that_of_a_source_only_one(packed: dict[str, Package]) -> None:
-    plain = skeleton(packed["source_only"])
+def test_the_graph_of_an_adapted_run_is_that_of_a_source_only_one(pack: Pack) -> None:
+    source_only = pack("source_only")
+    plain = skeleton(source_only)
     assert plain[0]
     for method in ADAPTED:
-        assert skeleton(packed[method]) == plain
-        assert packed[method].network() != packed["source_only"].network()
-        assert run_test_tile(packed[method]).max_dp <= 1e-4
+        package = pack(method)
+        assert skeleton(package) == plain, method
+        assert package.network() != source_only.network(), method
+        assert run_test_tile(package).max_dp <= 1e-4, method
 
 
-def test_a_package_says_where_its_weights_come_from(packed: dict[str, Package]) -> None:
-    provenance = packed["dann"].contract.provenance["run"]
+def test_a_package_says_where_its_weights_come_from(pack: Pack) -> None:
+    provenance = pack("dann").contract.provenance["run"]
     assert isinstance(provenance, dict)
     assert provenance["method"] == "dann"
     assert provenance["init"]["method"] == "source_only"
