@@ -61,7 +61,7 @@ def check_work(folder: Path, record: dict[str, Any], *, resume: bool, overwrite:
 
     Raises:
         OutputError: it is a file, or holds something, and neither `resume` nor `overwrite` is given, or what
-            it holds is no adaptation.
+            it holds is no adaptation, or the run to begin from.
         RunError: it is to be resumed, but holds no adaptation, or one with other wishes.
     """
     if folder.exists() and not folder.is_dir():
@@ -81,6 +81,8 @@ def check_work(folder: Path, record: dict[str, Any], *, resume: bool, overwrite:
             f"{folder} holds a former adaptation: give --resume to go on with it, --overwrite to begin anew, "
             "or another --work"
         )
+    elif holds and (init := record.get("--init")) and Path(init).is_relative_to(folder.resolve()):
+        raise OutputError(f"--init {init} lies in {folder}, so that is kept: choose another --work")
 
 
 def _check_same(folder: Path, record: dict[str, Any]) -> None:

@@ -77,6 +77,14 @@ def test_what_must_not_be_written_into_is_kept(
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
 
 
+def test_the_run_to_begin_from_is_not_dropped(tmp_path: Path) -> None:
+    work = begun(tmp_path / "mito.adapt")
+    inside, beside = ({**RECORD, "--init": str(folder / "base")} for folder in (work, tmp_path))
+    with pytest.raises(OutputError, match="so that is kept: choose another --work"):
+        check_work(work, inside, resume=False, overwrite=True)
+    check_work(work, beside, resume=False, overwrite=True)
+
+
 def test_to_begin_anew_drops_former_runs_and_nothing_else(tmp_path: Path) -> None:
     folder = begun(tmp_path / "work")
     for name, file in (("base", "run.json"), ("adapt", "started.json"), ("distil", "notes.txt")):
