@@ -12,9 +12,11 @@ from torch import Tensor
 from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
+from dmn_train.methods import dismemnet
 from dmn_train.methods.base import Method, views_of
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
+from dmn_train.methods.dismemnet_parts.remembering import refined_labels
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.pseudo_labels import make_pseudo_labels
@@ -253,6 +255,28 @@ def test_a_student_that_waits_stays_as_it_is(network: DomainNetwork, batch: Batc
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert "segmentation" not in losses
     assert "segmentation" in method.losses(network, batch, BANK)
+
+
+def test_what_rises_begins_where_the_wait_ends(
+    network: DomainNetwork, batch: Batch, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def ramp(progress: float, until: float) -> float:
+        asked.append(progress)
+        return until
+
+    def refined(*given: Any) -> Any:
+        asked.append(given[-1])
+        return refined_labels(*given)
+
+    monkeypatch.setattr(dismemnet, "ramp", ramp)
+    monkeypatch.setattr(dismemnet, "refined_labels", refined)
+    method = make(network, spec, stages={"student_waits": True})
+    method.losses(network, batch, BANK)
+    method.losses(network, batch, JOINT)
+    # After 4 steps of 16 it waits no longer; after 9 it has taken part in 5 of its 12.
+    assert asked == pytest.approx([0.0, 5 / 12, 5 / 12])
 
 
 def test_all_that_is_to_learn_does_and_no_average_has_a_gradient(
