@@ -67,7 +67,7 @@ def check_work(folder: Path, record: dict[str, Any], *, resume: bool, overwrite:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, wanted a folder for the runs: choose another --work")
     holds = folder.is_dir() and any(folder.iterdir())
-    mine = (folder / ADAPT_JSON).is_file()
+    mine = is_begun(folder)
     if resume:
         if not mine:
             raise RunError(f"{folder} holds no adaptation to go on with: start it without --resume")
@@ -83,6 +83,11 @@ def check_work(folder: Path, record: dict[str, Any], *, resume: bool, overwrite:
         )
     elif holds and (init := record.get("--init")) and Path(init).is_relative_to(folder.resolve()):
         raise OutputError(f"--init {init} lies in {folder}, so that is kept: choose another --work")
+
+
+def is_begun(folder: Path) -> bool:
+    """Tell whether a folder holds an adaptation that can be gone on with."""
+    return (folder / ADAPT_JSON).is_file()
 
 
 def _check_same(folder: Path, record: dict[str, Any]) -> None:

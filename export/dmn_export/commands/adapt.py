@@ -64,6 +64,7 @@ def command(
     """
     from dmn_export.adapt.execute import adapt
     from dmn_export.adapt.wishes import AdaptWishes
+    from dmn_export.adapt.work import is_begun
     from dmn_runtime.commands.infer import parse_spacing
     from dmn_train.commands.told import train_and_tell
 
@@ -78,27 +79,33 @@ def command(
         seed,
         tuple(set_ or []),
     )
+    runs = work or output.with_suffix(".adapt")
     try:
         adapted = adapt(
             wishes,
             output,
-            work or output.with_suffix(".adapt"),
+            runs,
             resume=resume,
             overwrite=overwrite,
             say=_say,
             train_stage=lambda placed, folder, on: train_and_tell(placed, folder, resume=on, overwrite=False),
         )
     except KeyboardInterrupt:
-        _say("stopped; nothing that was learned is lost: the same command with --resume goes on from here")
+        if is_begun(runs):
+            _say(
+                "stopped; nothing that was learned is lost: the same command with --resume goes on from here"
+            )
+        else:
+            _say("stopped before anything was learned or written: the same command begins again")
         raise
-    typer.echo(_summary(adapted, target))
+    typer.echo(_summary(adapted, target, target_voxel_nm))
 
 
 def _say(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
-def _summary(adapted: "Adapted", target: str) -> str:
+def _summary(adapted: "Adapted", target: str, voxel_nm: str | None) -> str:
     from dmn_export.adapt.quality_report import quality_lines
 
     package = adapted.package
@@ -110,6 +117,7 @@ def _summary(adapted: "Adapted", target: str) -> str:
             *(f"  left out: {sentence}" for sentence in adapted.refused),
             *quality_lines(adapted.findings, adapted.alarms),
             f"{adapted.quality}: the same as a file",
-            f"next: dmn infer {package.path} {target} -o segmentation.ome.zarr",
+            f"next: dmn infer {package.path} {target} -o segmentation.ome.zarr"
+            + ("" if voxel_nm is None else f" --voxel-nm {voxel_nm}"),
         ]
     )

@@ -11,6 +11,7 @@ from dmn_export.adapt import execute
 from dmn_export.adapt.quality import CAVEAT, Finding
 from dmn_export.adapt.quality_report import Alarm
 from dmn_export.adapt.wishes import AdaptWishes
+from dmn_export.adapt.work import begin_work
 from dmn_runtime.cli import main
 from dmn_runtime.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR
 
@@ -68,6 +69,8 @@ def test_options_arrive_and_the_summary_is_told(
         overrides=("loop.batch=2",),
     )
     assert asked.pop() == (wished, package, Path("w"), True, False)
+    # A volume that does not say its voxel size is not read without it.
+    assert capsys.readouterr().out.splitlines()[-1].endswith(".ome.zarr --voxel-nm 50,4.6,4.6")
 
 
 def test_ctrl_c_says_how_to_go_on(
@@ -77,6 +80,11 @@ def test_ctrl_c_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(execute, "adapt", stopped)
+    assert main([*WORDS, "-o", str(tmp_path / "mito.zip")]) == EXIT_INTERRUPTED
+    told = capsys.readouterr().err
+    assert "stopped before anything was learned or written: the same command begins again" in told
+    assert "--resume" not in told
+    begin_work(tmp_path / "mito.adapt", {}, resume=False)
     assert main([*WORDS, "-o", str(tmp_path / "mito.zip")]) == EXIT_INTERRUPTED
     assert "the same command with --resume goes on from here" in capsys.readouterr().err
 
