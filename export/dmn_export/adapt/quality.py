@@ -109,15 +109,19 @@ def findings(signs: Signs) -> tuple[Finding, ...]:
 
 def _agreement(signs: Signs) -> Finding:
     value = signs.agreement
-    verdict = _at_least(value, GOOD_AGREEMENT, LEAST_AGREEMENT)
-    judge = "the large teacher" if signs.judged_by_teacher else "the network itself, shown the tiles turned"
+    on = f"on {signs.tiles} tiles of the target"
+    if signs.target_share == 0.0:
+        # The IoU of two empty masks is 1, and no good sign.
+        return Finding("agreement", value, "alarming", f"the packed network finds no foreground {on}")
+    two, shown, both = "the packed network or its large teacher", "", "is called so by both"
+    if not signs.judged_by_teacher:
+        two, shown, both = "the packed network", ", as they are or turned", "is called so both ways"
     return Finding(
         "agreement",
         value,
-        verdict,
-        f"of all that the packed network or {judge} calls foreground on {signs.tiles} tiles of the target, "
-        f"{value:.0%} is called so by both (good from {GOOD_AGREEMENT:.0%}, alarming below "
-        f"{LEAST_AGREEMENT:.0%})",
+        _at_least(value, GOOD_AGREEMENT, LEAST_AGREEMENT),
+        f"of all that {two} calls foreground {on}{shown}, {value:.0%} {both} (good from "
+        f"{GOOD_AGREEMENT:.0%}, alarming below {LEAST_AGREEMENT:.0%})",
     )
 
 

@@ -55,7 +55,7 @@ def test_each_sign_has_its_lines(index: int, sign: str, value: float | None, ver
 def test_the_words_are_for_a_microscopist() -> None:
     agreement, uncertainty, foreground, shape = (one.sentence for one in findings(GOOD))
     assert agreement == (
-        "of all that the packed network or the large teacher calls foreground on 24 tiles of the target, 90% "
+        "of all that the packed network or its large teacher calls foreground on 24 tiles of the target, 90% "
         "is called so by both (good from 85%, alarming below 70%)"
     )
     assert "0.10 on a scale from 0, sure of every pixel, to 1, knows nothing" in uncertainty
@@ -63,7 +63,16 @@ def test_the_words_are_for_a_microscopist() -> None:
     assert foreground.startswith("6.0% of the target is found to be foreground, 1.2 times the 5.0% of")
     assert shape.startswith("the objects found fill 95.0% of their convex outlines and those of the source's")
     alone = findings(replace(GOOD, judged_by_teacher=False))[0].sentence
-    assert "the network itself, shown the tiles turned" in alone
+    assert alone == (
+        "of all that the packed network calls foreground on 24 tiles of the target, as they are or turned, 90% "
+        "is called so both ways (good from 85%, alarming below 70%)"
+    )
+
+
+def test_to_agree_on_nothing_is_no_good_sign() -> None:
+    nothing = findings(replace(GOOD, agreement=1.0, target_share=0.0))[0]
+    assert nothing.verdict == "alarming"
+    assert nothing.sentence == "the packed network finds no foreground on 24 tiles of the target"
 
 
 @pytest.mark.parametrize(
