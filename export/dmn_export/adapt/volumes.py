@@ -33,7 +33,7 @@ def look_at(wishes: AdaptWishes) -> Volumes:
     """Open what the user named and close it again.
 
     Raises:
-        UsageError: it is not clear what is meant, or a voxel size is nowhere.
+        UsageError: it is not clear what is meant, the target is the source, or a voxel size is nowhere.
         VolumeError: a file cannot be read, or image and mask differ in shape.
     """
     source = find_source(wishes.source)
@@ -47,6 +47,10 @@ def look_at(wishes: AdaptWishes) -> Volumes:
                         f"{shape}: name the labels of this image"
                     )
     target = whole_path(wishes.target)
+    if target in (source.image, source.mask, source.valid):
+        raise UsageError(
+            f"--target {wishes.target} is part of the labelled source: name the unlabelled volume to adapt to"
+        )
     _, target_nm = _facts(target, wishes.target_voxel_nm, "--target-voxel-nm")
     return Volumes(source, shape, source_nm, target, target_nm)
 

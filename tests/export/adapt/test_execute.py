@@ -186,6 +186,7 @@ def refusals(wishes: AdaptWishes, folder: Path) -> list[tuple[AdaptWishes, type[
     return [
         (replace(wishes, source="nowhere"), UsageError, "names no folder and no two volumes"),
         (replace(wishes, target="nowhere.tif"), VolumeError, "does not exist"),
+        (replace(wishes, target=str(image)), UsageError, "is part of the labelled source"),
         (replace(wishes, source_voxel_nm=None), UsageError, "add --source-voxel-nm Z,Y,X, in nm"),
         (replace(wishes, target_voxel_nm=None), UsageError, "add --target-voxel-nm Z,Y,X, in nm"),
         (
