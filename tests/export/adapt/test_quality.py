@@ -64,8 +64,8 @@ def test_the_words_are_for_a_microscopist() -> None:
     assert shape.startswith("the objects found fill 95.0% of their convex outlines and those of the source's")
     alone = findings(replace(GOOD, judged_by_teacher=False))[0].sentence
     assert alone == (
-        "of all that the packed network calls foreground on 24 tiles of the target, as they are or turned, 90% "
-        "is called so both ways (good from 85%, alarming below 70%)"
+        "of all that the packed network calls foreground on 24 tiles of the target, as they are or turned, "
+        "90% is called so both ways (good from 85%, alarming below 70%)"
     )
 
 
