@@ -1,14 +1,17 @@
 """Pseudo-labels and their losses against numbers worked out by hand."""
 
-from math import exp, log
+from math import ceil, exp, log
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from dmn_train.losses import bce, soft_dice
 from dmn_train.pseudo_labels import (
     agree,
+    balanced_thresholds,
     class_thresholds,
     make_pseudo_labels,
     pseudo_label_loss,
@@ -58,19 +61,40 @@ def test_threshold_counts_the_confident_pixels() -> None:
 
 
 def test_quantile_counts_the_same_share_of_each_class() -> None:
-    made = make_pseudo_labels(ONE_VIEW, PseudoLabelSection(keep=0.4))
+    made = make_pseudo_labels(ONE_VIEW, PseudoLabelSection(confidence="quantile", keep=0.4))
     assert made.weights.flatten().tolist() == [1.0, 1.0, 0, 0, 0, 0, 0, 0, 1.0, 1.0]
     assert float(made.trust) == pytest.approx(0.4)
+
+
+def test_balanced_leaves_out_as_many_of_each_class() -> None:
+    made = make_pseudo_labels(ONE_VIEW, PseudoLabelSection(keep=0.4))
+    assert made.weights.flatten().tolist() == [1.0, 1.0, 0, 0, 0, 0, 0, 0, 1.0, 1.0]
+    rare = row(0.9, 0.6, *[0.3, 0.2], *[0.01] * 16)[None]
+    made = make_pseudo_labels(rare, PseudoLabelSection(keep=0.5))
+    assert made.weights.flatten().tolist() == [1.0, 0.0, 0.0] + [1.0] * 17
+    of_quantiles = make_pseudo_labels(rare, PseudoLabelSection(confidence="quantile", keep=0.5))
+    assert of_quantiles.weights.flatten().tolist() == [1.0, 0.0, 0.0, 0.0] + [1.0] * 16  # ties count
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 999), min_size=1, max_size=60, unique=True), st.floats(0.05, 1.0))
+def test_balanced_thresholds_leave_out_equal_counts(thousandths: list[int], keep: float) -> None:
+    probability = torch.tensor(thousandths) / 1000
+    low, high = balanced_thresholds(probability, keep)
+    foreground = probability >= 0.5
+    left_out = int((foreground & (probability < high)).sum())
+    assert left_out == int(foreground.sum()) - ceil(keep * int(foreground.sum()))
+    assert int((~foreground & (probability > low)).sum()) == min(left_out, int((~foreground).sum()))
 
 
 def test_one_threshold_drowns_a_rare_foreground_and_quantiles_do_not() -> None:
     views = row(*[0.7] * 2, *[0.02] * 18)[None]
     share = {
         kind: float((made.labels * made.weights).sum() / made.weights.sum())
-        for kind in ("threshold", "quantile")
+        for kind in ("threshold", "quantile", "balanced")
         for made in [make_pseudo_labels(views, PseudoLabelSection(confidence=kind, kind="hard"))]  # type: ignore[arg-type]
     }
-    assert share == {"threshold": 0.0, "quantile": pytest.approx(0.1)}
+    assert share == {"threshold": 0.0, "quantile": pytest.approx(0.1), "balanced": pytest.approx(0.1)}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +109,7 @@ def test_a_class_that_is_not_there_has_a_threshold_that_nothing_reaches() -> Non
     low, high = class_thresholds(torch.tensor([0.1, 0.2]), 1.0)
     assert (float(low), float(high)) == (pytest.approx(0.2), 2.0)
     low, high = class_thresholds(torch.tensor([0.9]), 1.0)
-    assert (float(low), float(high)) == (-1.0, pytest.approx(0.9))
+    assert (float(low), float(high)) == (-2.0, pytest.approx(0.9))
 
 
 def test_symmetric_cross_entropy_by_hand() -> None:
@@ -112,16 +136,17 @@ def test_the_loss_is_the_one_that_is_named() -> None:
     logits, labels, weights = row(1.0, -2.0, 0.5), row(0.9, 0.2, 0.6), row(1.0, 1.0, 0.0)
     named = {
         name: pseudo_label_loss(logits, labels, weights, PseudoLabelSection(loss=name))  # type: ignore[arg-type]
-        for name in ("bce_dice", "symmetric")
+        for name in ("cross_entropy", "bce_dice", "symmetric")
     }
     both = bce(logits, labels, weights) + soft_dice(logits, labels, weights)
+    torch.testing.assert_close(named["cross_entropy"], bce(logits, labels, weights))
     torch.testing.assert_close(named["bce_dice"], both)
     torch.testing.assert_close(named["symmetric"], symmetric_cross_entropy(logits, labels, weights))
 
 
 def test_no_pixel_that_counts_is_a_loss_without_gradient() -> None:
     logits = row(1.0, -2.0).requires_grad_(True)
-    for name in ("bce_dice", "symmetric"):
+    for name in ("cross_entropy", "bce_dice", "symmetric"):
         section = PseudoLabelSection(loss=name)  # type: ignore[arg-type]
         loss = pseudo_label_loss(logits, row(1.0, 1.0), row(0.0, 0.0), section)
         (gradient,) = torch.autograd.grad(loss, logits)

@@ -12,6 +12,7 @@ from dmn_train.sections import PseudoLabelSection
 DECISION = 0.5  # probability from which a pixel is foreground
 RAMP_STEEPNESS = 5.0
 FORWARD_WEIGHT, REVERSE_WEIGHT = 0.1, 1.0  # of symmetric cross-entropy, as in ProDA
+UNREACHED = -2.0  # below every probability and below every one turned over
 LEAST_LABEL = 1e-4  # its logarithm stands for log 0 in the reverse cross-entropy
 
 
@@ -42,14 +43,18 @@ def make_pseudo_labels(views: Tensor, section: PseudoLabelSection) -> PseudoLabe
     threshold: confident pixels (Sohn et al., FixMatch, NeurIPS 2020).
     quantile: of each class the `keep` most certain pixels (Zou et al., Class-balanced self-training, ECCV
         2018).
+    balanced: of the foreground the `keep` most certain pixels, of the background all but as many.
 
     One threshold for both classes drowns a rare foreground: in a new domain nearly all background passes it
     and most foreground does not, so the student learns that there is less foreground than the teacher sees,
-    and the teacher follows. Quantiles leave the teacher's proportion of the classes as it is.
+    and the teacher follows. Quantiles leave the teacher's proportion of the classes as it is, but of a rare
+    foreground they leave out few uncertain pixels and of the background many times as many: dark things that
+    the teacher gives 0.2 never count as background, and nothing keeps them from becoming foreground.
+    Balanced, the uncertain zone takes the same area from both.
 
-    Where `agreement` is wanted, no pixel counts that the views put into different classes. With `threshold`
-    and `quantile` the batch counts as the share of the pixels that do: the mean over them becomes a sum over
-    them divided by all pixels, as FixMatch has it, so that few labels make a small loss.
+    Where `agreement` is wanted, no pixel counts that the views put into different classes. But with `share`
+    the batch counts as the share of the pixels that do: the mean over them becomes a sum over them divided by
+    all pixels, as FixMatch has it, so that few labels make a small loss.
     """
     probability = views.mean(dim=0)
     confident = (probability >= section.high) | (probability <= section.low)
@@ -61,6 +66,9 @@ def make_pseudo_labels(views: Tensor, section: PseudoLabelSection) -> PseudoLabe
             counts = confident
         case "quantile":
             low, high = class_thresholds(probability, section.keep)
+            counts = (probability <= low) | (probability >= high)
+        case "balanced":
+            low, high = balanced_thresholds(probability, section.keep)
             counts = (probability <= low) | (probability >= high)
     if section.agreement:
         counts = counts & agree(views)
@@ -85,17 +93,41 @@ def class_thresholds(probability: Tensor, keep: float) -> tuple[Tensor, Tensor]:
         probability: any shape, float32.
         keep: above 0 and at most 1.
     """
+    foreground, background = _sides(probability)
+    return _certain(background, ceil(keep * len(background))), -_certain(
+        -foreground, ceil(keep * len(foreground))
+    )
+
+
+def balanced_thresholds(probability: Tensor, keep: float) -> tuple[Tensor, Tensor]:
+    """Return (low, high): as many background pixels lie above low as foreground pixels below high.
+
+    The foreground's are what its ceil(keep n) most certain pixels leave; the background's are its least
+    certain ones. Pixels that are as certain as the last one that counts do count. A side of which no pixel
+    counts has a threshold that none reaches.
+
+    Args:
+        probability: any shape, float32.
+        keep: above 0 and at most 1.
+    """
+    foreground, background = _sides(probability)
+    kept = ceil(keep * len(foreground))
+    left_out = len(foreground) - kept
+    return _certain(background, len(background) - left_out), -_certain(-foreground, kept)
+
+
+def _sides(probability: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pixels of the foreground and those of the background."""
     is_foreground = probability >= DECISION
-    foreground, background = probability[is_foreground], probability[~is_foreground]
+    return probability[is_foreground], probability[~is_foreground]
+
+
+def _certain(values: Tensor, count: int) -> Tensor:
+    """Return the largest of the `count` smallest values, or what none reaches for a count below 1."""
+    if count < 1:
+        return values.new_tensor(UNREACHED)
     # By rank: torch.quantile refuses more than 2^24 values, which a large batch on a GPU has.
-    high = -_ranked(-foreground, keep) if len(foreground) else probability.new_tensor(2.0)
-    low = _ranked(background, keep) if len(background) else probability.new_tensor(-1.0)
-    return low, high
-
-
-def _ranked(values: Tensor, keep: float) -> Tensor:
-    """Return the largest of the ceil(keep n) smallest of n values."""
-    return values.kthvalue(ceil(keep * len(values))).values
+    return values.kthvalue(count).values
 
 
 def agree(views: Tensor) -> Tensor:
@@ -106,9 +138,13 @@ def agree(views: Tensor) -> Tensor:
 
 def pseudo_label_loss(logits: Tensor, labels: Tensor, weights: Tensor, section: PseudoLabelSection) -> Tensor:
     """Return the loss that `section.loss` names, over the pixels that count; all are n1hw float32."""
-    if section.loss == "symmetric":
-        return symmetric_cross_entropy(logits, labels, weights)
-    return bce(logits, labels, weights) + soft_dice(logits, labels, weights)
+    match section.loss:
+        case "symmetric":
+            return symmetric_cross_entropy(logits, labels, weights)
+        case "cross_entropy":
+            return bce(logits, labels, weights)
+        case "bce_dice":
+            return bce(logits, labels, weights) + soft_dice(logits, labels, weights)
 
 
 def symmetric_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

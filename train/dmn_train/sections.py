@@ -320,22 +320,25 @@ class PseudoLabelSection(Section):
 
     Attributes:
         kind: soft: the probability; hard: its side of 0.5.
-        confidence: which pixels count: quantile: of each class the `keep` most certain; threshold: those of
-            probability >= high or <= low; share: all, and the loss is multiplied by the share of such pixels.
-        keep: share of each class that quantile keeps.
+        confidence: which pixels count: balanced: of the foreground the `keep` most certain, of the
+            background all but as many uncertain ones as that leaves out; quantile: of each class the `keep`
+            most certain; threshold: those of probability >= high or <= low; share: all, and the loss is
+            multiplied by the share of such pixels.
+        keep: share of the foreground that balanced keeps, of each class that quantile keeps.
         high: probability of a confident foreground pixel, at least.
         low: of a confident background pixel, at most.
         agreement: leave out pixels that the teacher's views put into different classes.
-        loss: bce_dice: cross-entropy and Dice; symmetric: 0.1 cross-entropy + reverse cross-entropy.
+        loss: cross_entropy; bce_dice: with Dice, which turns what is unsure into foreground; symmetric: 0.1
+            cross-entropy + reverse cross-entropy.
     """
 
     kind: Literal["soft", "hard"] = "soft"
-    confidence: Literal["quantile", "threshold", "share"] = "quantile"
+    confidence: Literal["balanced", "quantile", "threshold", "share"] = "balanced"
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
     high: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.9
     low: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
     agreement: bool = True
-    loss: Literal["bce_dice", "symmetric"] = "bce_dice"
+    loss: Literal["cross_entropy", "bce_dice", "symmetric"] = "cross_entropy"
 
 
 class MeanTeacherSection(Section):
