@@ -9,6 +9,7 @@ from torch import nn
 
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import UNet
+from dmn_train.translate.alarms import negatives_alarm
 from dmn_train.translate.discriminator import adversarial_loss, discriminator_loss
 from dmn_train.translate.objective import Pair, Translation, Translator
 from dmn_train.translate.options import GeneratorSpec, TranslationSpec
@@ -122,6 +123,20 @@ def test_what_is_switched_off_is_not_there(small: TranslationSpec, pair: Pair) -
     assert set(losses) == names
     expected = losses["discriminator"] + losses["adversarial"] + losses["nce"]
     torch.testing.assert_close(losses["translation"], expected)
+
+
+def test_heads_that_make_all_places_alike_are_told(small: TranslationSpec, pair: Pair) -> None:
+    """Half of the pairs count all the same, or nothing would part the places again."""
+    translator = make(small)
+    assert negatives_alarm(float(step(translator, pair).losses["negatives"])) is None
+    for head in translator.heads.heads:
+        last = [weight.data for weight in head.parameters()][-2:]
+        last[0].zero_()
+        last[1].fill_(1.0)
+    losses = step(translator, pair).losses
+    assert float(losses["nce"].detach()) > 1.0
+    assert float(losses["negatives"]) == 0.0
+    assert negatives_alarm(float(losses["negatives"])) is not None
 
 
 def test_the_translation_is_handed_out_detached(small: TranslationSpec, pair: Pair) -> None:

@@ -52,7 +52,8 @@ class Translation:
         image: xhat, nchw float32; detached, to train a segmentation network on.
         losses: named scalars. "translation" is what is descended along: L_G + L_D. Its terms: "adversarial",
             "discriminator", "nce", "nce_identity", "structure" and its two terms, "gate_pull". To be watched:
-            "gate" (mean of g in the source's pass) and "negatives" (share of pairs that count there).
+            "gate" (mean of g in the source's pass) and "negatives" (share of pairs that are unlike there, not
+            counting those that `least_share` adds: with these it could not become small).
             What is not computed has no key.
     """
 
@@ -67,7 +68,7 @@ class Contrast(NamedTuple):
         loss: L_gNCE.
         pull: what a learned gate adds.
         gate: mean of g, detached.
-        negatives: share of pairs of places that count, detached.
+        negatives: share of pairs of places that are unlike, detached.
     """
 
     loss: Tensor
@@ -161,13 +162,16 @@ class Translator(nn.Module):
         places = draw_locations(grid > LIKELY, spec.locations, spec.likely_share, generator)
         keys = self.heads(gather(before.detach(), places), number).detach()
         queries = self.heads(gather(after, places), number)
-        negatives = find_negatives(
-            keys,
-            places,
-            width,
-            least_cells=spec.least_cells,
-            most_cosine=spec.most_cosine,
-            least_share=spec.least_share,
+        negatives, unlike = (
+            find_negatives(
+                keys,
+                places,
+                width,
+                least_cells=spec.least_cells,
+                most_cosine=spec.most_cosine,
+                least_share=share,
+            )
+            for share in (spec.least_share, 0.0)
         )
         losses = patch_nce(queries, keys, negatives, spec.temperature)
         stage = spec.stages[number]
@@ -175,7 +179,7 @@ class Translator(nn.Module):
         at_places = grid.flatten(1).gather(1, places)
         gates = gate(Compared(*seen, places, at_places, keys, queries), number)
         return Contrast(
-            gated_mean(losses, gates), pull_open(gates), gates.detach().mean(), negatives.float().mean()
+            gated_mean(losses, gates), pull_open(gates), gates.detach().mean(), unlike.float().mean()
         )
 
 
