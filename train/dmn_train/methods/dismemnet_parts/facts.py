@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-TRANSLATION_STREAM = 4  # 1 to 3 are those of data.py
+TRANSLATION_STREAM = 4  # 1 to 3 are those of data.py; 4 is of pairs of sections there, which this has not
 MEMORY_STREAM = 5
 
 
