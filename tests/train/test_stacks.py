@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 
 from dmn_runtime.errors import RecipeError, VolumeError
 from dmn_runtime.evaluation import read_mask
+from dmn_runtime.geometry import Region, Triple
 from dmn_runtime.metrics import NEGATIVE, POSITIVE
 from dmn_runtime.normalise import IntensityMap, histogram
+from dmn_runtime.phantom import Phantom, make_phantom
+from dmn_runtime.volume.base import Volume, Voxels
 from dmn_runtime.volume.open import open_volume
+from dmn_train import grey, source
 from dmn_train.grey import read_whole
 from dmn_train.material import load_material, pooled_quantiles
 from dmn_train.recipe import PlacedRecipe, load_recipe, parse_recipe
+from dmn_train.source import load_extra
 
 Placed = Callable[..., PlacedRecipe]
 
@@ -228,6 +233,71 @@ def test_a_class_of_interest_is_foreground_and_the_others_are_background(
     assert len(named.foreground) == 1
     with pytest.raises(VolumeError, match=r"holds the values 0, 3, 7, 255, .* data\.source\.label"):
         load_material(placed(*WHOLE))
+
+
+def test_of_numbered_objects_every_one_is_foreground(placed: Placed, folder: Path) -> None:
+    mask = tifffile.imread(folder / "mask.tif")
+    numbers = np.where(mask == 1, np.arange(mask.shape[2], dtype=np.uint16) + 200, 0)
+    tifffile.imwrite(folder / "mask.tif", numbers.astype(np.uint16))
+    (any_,) = load_material(placed(*WHOLE, "data.source.label=any")).train
+    tifffile.imwrite(folder / "mask.tif", mask)
+    (plain,) = load_material(placed(*WHOLE)).train
+    np.testing.assert_array_equal(any_.mask, plain.mask)  # object 255 too
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("mito", r"data\.source\.label: 'mito' names no values of the mask, wanted a list like \[1, 2\]"),
+        ("[-1]", r"data\.source\.label\.0 is -1, wanted greater than or equal to 0"),
+    ],
+)
+def test_what_names_no_values_is_refused(placed: Placed, value: str, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        placed(*WHOLE, f"data.source.label={value}")
+
+
+def test_of_a_target_nothing_is_read_but_its_part(
+    placed: Placed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(folder / "target.tif", 255 - tifffile.imread(folder / "image.tif"))
+    read: list[Region] = []
+
+    class Counting:
+        def __init__(self, volume: Volume) -> None:
+            self._volume = volume
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._volume, name)
+
+        def __enter__(self) -> "Counting":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._volume.close()
+
+        def read(self, region: Region) -> Voxels:
+            read.append(region)
+            return self._volume.read(region)
+
+    monkeypatch.setattr(grey, "open_volume", lambda *one, **keys: Counting(open_volume(*one, **keys)))
+    part = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]", "data.target.slices=[1, 3]")
+    load_material(placed(*part, "data.target.columns=[8, 40]"))
+    assert read[-1] == Region((1, 0, 8), (3, 96, 40))
+
+
+def test_a_phantom_is_drawn_once_a_process(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def counting(shape: Triple, *, seed: int, voxel_nm: float, regime: str) -> Phantom:
+        drawn.append(seed)
+        return make_phantom(shape, seed=seed, voxel_nm=voxel_nm, regime=regime)
+
+    monkeypatch.setattr(source, "make_phantom", counting)
+    extra = ("data.extra={count=%d, shape=[1,64,64], seed=77000}", "loop.extra_share=0.5")
+    two, three = (load_extra(placed(extra[0] % count, extra[1])) for count in (2, 3))
+    assert drawn == [77000, 77001, 77002]
+    assert [one.mask_fingerprint for one in two] == [one.mask_fingerprint for one in three[:2]]
 
 
 def test_columns_cut_image_mask_and_target(placed: Placed, folder: Path) -> None:

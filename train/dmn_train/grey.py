@@ -1,4 +1,4 @@
-"""Whole raw volumes in memory."""
+"""Raw volumes, or parts of them, in memory."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime.errors import RecipeError
-from dmn_runtime.geometry import Spacing, Triple, whole
+from dmn_runtime.geometry import Region, Spacing, Triple
 from dmn_runtime.normalise import sample_regions
 from dmn_runtime.volume.base import Voxels
 from dmn_runtime.volume.open import open_volume
@@ -16,13 +16,13 @@ from dmn_train.sections import SliceRange
 
 @dataclass(frozen=True)
 class Grey:
-    """A whole raw volume in memory.
+    """A raw volume, or a part of one, in memory.
 
     Attributes:
         name: as the recipe has it.
         voxels: uint8 or uint16 zyx.
         voxel_nm: voxel size, zyx.
-        fingerprint: of the content.
+        fingerprint: of the whole volume's content.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Grey:
         return (z, y, x)
 
     def counts(self) -> NDArray[np.int64]:
-        """Return what `dmn_runtime.normalise.histogram` returns for the volume that this was read from."""
+        """Return what `dmn_runtime.normalise.histogram` returns for a volume of these voxels."""
         bins = int(np.iinfo(self.voxels.dtype).max) + 1
         total = np.zeros(bins, np.int64)
         for region in sample_regions(self.shape):
@@ -51,10 +51,30 @@ def read_whole(placed: PlacedRecipe, name: str, voxel_nm: Spacing | None) -> Gre
     Raises:
         RecipeError: its voxel size is neither given nor in the file.
     """
+    return read_part(placed, name, voxel_nm, None, None, name)
+
+
+def read_part(
+    placed: PlacedRecipe,
+    name: str,
+    voxel_nm: Spacing | None,
+    slices: SliceRange | None,
+    columns: SliceRange | None,
+    key: str,
+) -> Grey:
+    """Read a range of a volume's slices and columns into memory, and no voxel beside it; None is all.
+
+    Raises:
+        RecipeError: a range leaves the volume (`key` is the table of the recipe that it stands in), or the
+            voxel size is neither given nor in the file.
+    """
     with open_volume(placed.locate(name), voxel_nm=voxel_nm) as volume:
         if volume.voxel_nm is None:
             raise RecipeError(f"{name} does not say its voxel size: add voxel_nm = [z, y, x] beside it")
-        voxels = volume.read(whole(volume.shape))
+        depth, height, width = volume.shape
+        first, stop = check_slices(slices or (0, depth), name, depth, f"{key}.slices")
+        left, right = _check_columns(columns or (0, width), name, width, f"{key}.columns")
+        voxels = volume.read(Region((first, 0, left), (stop, height, right)))
         return Grey(name, voxels, volume.voxel_nm, volume.fingerprint())
 
 
@@ -65,9 +85,13 @@ def columns_index(columns: SliceRange | None, image: Grey, key: str) -> tuple[sl
         RecipeError: it leaves the volume; `key` is the recipe's.
     """
     width = image.shape[2]
-    if columns is not None and columns[1] > width:
-        raise RecipeError(f"{key} is {list(columns)}, but {image.name} has {width} columns (x)")
-    return (slice(None), slice(None), slice(*(columns or (0, width))))
+    return (slice(None), slice(None), slice(*_check_columns(columns or (0, width), image.name, width, key)))
+
+
+def _check_columns(columns: SliceRange, name: str, width: int, key: str) -> SliceRange:
+    if columns[1] > width:
+        raise RecipeError(f"{key} is {list(columns)}, but {name} has {width} columns (x)")
+    return columns
 
 
 def check_slices(slices: SliceRange, name: str, count: int, key: str) -> SliceRange:

@@ -7,22 +7,25 @@ from dmn_runtime.errors import VolumeError
 from dmn_runtime.geometry import Spacing
 from dmn_runtime.resample import resample_slices
 from dmn_train.grey import Grey
+from dmn_train.sections import Label
 
 BACKGROUND, FOREGROUND, UNLABELLED = 0, 1, 255
 
 
-def checked_mask(labels: Grey, image: Grey, label: tuple[int, ...] | None) -> NDArray[np.uint8]:
+def checked_mask(labels: Grey, image: Grey, label: Label | None) -> NDArray[np.uint8]:
     """Return a mask of 0, 1 and 255, uint8 zyx, from the labels of an image.
 
     Args:
         labels: read from file.
         image: what they are of.
-        label: values that are foreground; None: the file holds 0, 1 and 255 alone.
+        label: values that are foreground, or "any" but 0; None: the file holds 0, 1 and 255 alone.
 
     Raises:
         VolumeError: the shapes differ, or there are other values.
     """
     check_shape(labels, image)
+    if label == "any":
+        return (labels.voxels != 0).astype(np.uint8)
     if label is not None:
         return _of_interest(labels, label)
     found = {int(value) for value in np.unique(labels.voxels)}
@@ -30,7 +33,7 @@ def checked_mask(labels: Grey, image: Grey, label: tuple[int, ...] | None) -> ND
         raise VolumeError(
             f"{labels.name} holds the values {', '.join(map(str, sorted(found)[:6]))}, wanted 0 = background "
             "with 1 = foreground and 255 = unlabelled, or 0 with 255 = foreground alone: convert it, or name "
-            "the values of interest with data.source.label"
+            'the values of interest with data.source.label, "any" for all but 0'
         )
     if found <= {BACKGROUND, UNLABELLED}:  # as `dmn_runtime.evaluation.read_mask` understands such a mask
         return np.where(labels.voxels == UNLABELLED, FOREGROUND, BACKGROUND).astype(np.uint8)

@@ -11,7 +11,7 @@ from dmn_runtime.errors import RecipeError, VolumeError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.normalise import IntensityMap, fit_map
 from dmn_runtime.resample import resample_slices
-from dmn_train.grey import Grey, check_slices, columns_index, read_whole
+from dmn_train.grey import Grey, read_part
 from dmn_train.mask import UNLABELLED
 from dmn_train.matching import matching_table
 from dmn_train.pairs import paired_source, paired_target
@@ -201,12 +201,7 @@ def _origin(role: str, measured: _Measured, mask_fingerprint: str | None) -> Ori
 
 
 def _target(placed: PlacedRecipe, target: TargetSection) -> Grey:
-    image = read_whole(placed, target.image, target.voxel_nm)
-    first, stop = check_slices(
-        target.slices or (0, image.shape[0]), image.name, image.shape[0], "data.target.slices"
-    )
-    columns = columns_index(target.columns, image, "data.target.columns")
-    return replace(image, voxels=image.voxels[columns][first:stop])
+    return read_part(placed, target.image, target.voxel_nm, target.slices, target.columns, "data.target")
 
 
 def _target_stack(measured: _Measured, working_nm: float | None) -> TargetStack:

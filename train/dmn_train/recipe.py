@@ -218,7 +218,8 @@ def _toml_value(text: str) -> Any:
 
 
 def _sentence(detail: ErrorDetails, root: type[BaseModel]) -> str:
-    parts = [str(part) for part in detail["loc"]]
+    # Pydantic names the branch of a union as if it were a key: "tuple[...]".
+    parts = [part for part in map(str, detail["loc"]) if "[" not in part]
     key = ".".join(parts)
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     match detail["type"]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dmn_runtime.contract import Normalisation
 from dmn_train.memory.options import RefineRule
@@ -15,6 +15,8 @@ Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Nanometres = tuple[Positive, Positive, Positive]
 SliceRange = tuple[Index, Index]
+Label = tuple[Index, ...] | Literal["any"]
+"""Values of a mask that are foreground; any: all but 0, as in masks with a number for every object."""
 Weight = Annotated[float, Field(ge=0.0)]
 
 
@@ -75,7 +77,7 @@ class SourceSection(Section):
         slices: [first, one past the last] slice on the z axis that is trained on.
         columns: likewise on the x axis, raw px.
         label: values of the mask that are foreground, the others are background (255 stays unlabelled);
-            None: the mask holds 0, 1 and 255 alone.
+            any: all values but 0, 255 too; None: the mask holds 0, 1 and 255 alone.
         fraction: share of the slices whose labels are used.
         pick: which ones: drawn at random, or balanced (their foreground shares spread as the volume's do).
         phantom: made-up volumes in place of files.
@@ -87,10 +89,19 @@ class SourceSection(Section):
     voxel_nm: Nanometres | None = None
     slices: SliceRange | None = None
     columns: SliceRange | None = None
-    label: tuple[Index, ...] | None = None
+    label: Label | None = None
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     pick: Literal["random", "balanced"] = "random"
     phantom: PhantomSection | None = None
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _values_or_any(cls, label: object) -> object:
+        if isinstance(label, list):
+            return tuple(label)  # JSON has no tuples
+        if label is not None and label != "any" and not isinstance(label, tuple):
+            raise ValueError(f'{label!r} names no values of the mask, wanted a list like [1, 2], or "any"')
+        return label
 
     @model_validator(mode="after")
     def _files_or_phantom(self) -> Self:
@@ -382,7 +393,8 @@ class StagesSection(Section):
         translation: at the start, for the generator to learn; its images serve nothing yet. Without gated
             translation there is no such stage.
         bank: then, for the memory to fill from labelled crops. Without a memory there is no such stage.
-        student_waits: leave the network as it is while the generator learns, and ramp up from there.
+        student_waits: leave the network as it is while the generator learns, and ramp up from there; its
+            learning rate rises and falls meanwhile as if it learned.
     """
 
     translation: Share = 0.25
