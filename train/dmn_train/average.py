@@ -12,6 +12,10 @@ def update_average(
 ) -> None:
     """Move `average` towards `network`: a <- d a + (1 - d) n, d = min(decay, (1 + step) / (10 + step)).
 
+    An average of decay d looks back 1 / (1 - d) steps. The bound, which keeps the first weights from staying
+    in it, makes that a tenth of the steps done where this is less: 0.95 is reached at step 170, 0.99 at step
+    890, 0.999 at step 8990, and in a run of 600 steps all decays from 0.9853 on are the same.
+
     Running means and variances are averaged like weights: an average of weights with stale statistics is
     another network. Counters are copied. Without `buffers` all of these stay as they are.
     """

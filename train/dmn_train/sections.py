@@ -316,7 +316,8 @@ class TeacherSection(Section):
     """The moving average that makes up the labels.
 
     Attributes:
-        decay: of the average; 0.99 remembers 100 steps, 0.999 wants thousands of them.
+        decay: of the average, which looks back 1 / (1 - decay) steps, but never more than a tenth of those
+            done: 0.99 counts from step 890 on, 0.999 from step 8990 on (`average.py`).
         buffers: average: BatchNorm's statistics are averaged like weights; own: they stay those of the start.
         views: flips and quarter turns that a prediction is the mean of.
     """
@@ -425,7 +426,7 @@ class TranslationSection(Section):
         lr: peak of the translator's learning rate.
         every: after its stage the generator learns in each so many steps;
         until: and from this share of the run in none.
-        decay: of the generator's moving average, which draws the images.
+        decay: of the generator's moving average, which draws the images; as a teacher's, from step 170 on.
     """
 
     kind: Literal["none", "histogram", "gated"] = "gated"
@@ -458,6 +459,7 @@ class MemorySection(Section):
         width: length of a vector.
         first_momentum, last_momentum, rise_updates: the bank's momentum rises from one to the other over so
             many updates.
+        dead_updates: a slot that no vector has come to in so many updates is taken to another place.
         contrast: weight of the loss that draws vectors to their prototypes.
         refine: what the memory does to labels: none; multiply: shift the probability; disagreement_ignore:
             leave out pixels that it puts into the other class; multiply_and_ignore: both.
@@ -476,6 +478,7 @@ class MemorySection(Section):
     first_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
     last_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     rise_updates: Count = 1000
+    dead_updates: Count = 500
     contrast: Weight = 0.1
     refine: RefineRule = "multiply_and_ignore"
     counts: Literal["labels", "certainty"] = "labels"
@@ -667,7 +670,8 @@ class OptimiserSection(Section):
         drop: factor of the schedule "step".
         drop_every_steps: how often that factor is laid on.
         clip_norm: bound of the gradient's norm.
-        ema_decay: of the moving average of weights that is exported; 0 is none.
+        ema_decay: of the moving average of weights that is exported; 0 is none. As with a teacher's, it looks
+            back no more than a tenth of the steps done: a larger one is the same in a short run.
     """
 
     lr: Positive = 2e-3

@@ -60,6 +60,7 @@ def test_keys_of_memory_and_distillation_reach_them() -> None:
         first_momentum=0.5,
         last_momentum=0.6,
         rise_updates=7,
+        dead_updates=9,
         refine="multiply",
         first_power=0.1,
         last_power=0.2,
@@ -67,7 +68,7 @@ def test_keys_of_memory_and_distillation_reach_them() -> None:
     )
     assert structure_spec(section) == StructureSpec(classes=2, band_px=1, near_px=2)
     assert bank_spec(section) == BankSpec(
-        "batch", 3, 4, first_momentum=0.5, last_momentum=0.6, rise_updates=7
+        "batch", 3, 4, first_momentum=0.5, last_momentum=0.6, rise_updates=7, dead_updates=9
     )
     assert refine_spec(section) == RefineSpec("multiply", 0.1, 0.2, 0.7)
     matched = DistillationSection(output=0.1, temperature=3.0, attention=0.2, side=0.3)

@@ -50,6 +50,7 @@ def bank_spec(section: MemorySection) -> BankSpec:
         first_momentum=section.first_momentum,
         last_momentum=section.last_momentum,
         rise_updates=section.rise_updates,
+        dead_updates=section.dead_updates,
     )
 
 
