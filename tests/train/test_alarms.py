@@ -33,8 +33,8 @@ def test_the_watch_holds_the_mean_and_then_forgets() -> None:
     watch = Watch()
     for share in (0.1, 0.2, 0.6):
         watch.note(torch.tensor(share), torch.tensor(1.0 - share))
-    assert float(watch.foreground_share) == pytest.approx(0.3)
-    assert float(watch.confident_share) == pytest.approx(0.7)
+    assert watch.means.of("foreground_share") == pytest.approx(0.3)
+    assert watch.means.of("confident_share") == pytest.approx(0.7)
     assert watch.alarms(0.3) == ()
     for _ in range(1000):
         watch.note(torch.tensor(0.0), torch.tensor(0.0))
@@ -43,9 +43,14 @@ def test_the_watch_holds_the_mean_and_then_forgets() -> None:
     assert "sure of 0.00%" in unsure
 
 
+def test_nothing_is_said_of_labels_that_there_were_not() -> None:
+    """A network that waits for the whole run has made up none."""
+    assert Watch().alarms(0.3) == ()
+
+
 def test_a_step_counts_a_fiftieth_once_fifty_are_noted() -> None:
     watch = Watch()
     for _ in range(80):
         watch.note(torch.tensor(0.0), torch.tensor(1.0))
     watch.note(torch.tensor(1.0), torch.tensor(1.0))
-    assert float(watch.foreground_share) == pytest.approx(0.02)
+    assert watch.means.of("foreground_share") == pytest.approx(0.02)

@@ -38,8 +38,8 @@ def test_a_part_with_a_rate_of_its_own_has_a_group(placed: Placed, folder: Path)
     common, own = learner.optimiser.param_groups
     method = learner.objective.method
     assert isinstance(method, Dismemnet)
-    assert method.styling is not None
-    assert set(own["params"]) == set(method.styling.translator.parameters())
+    assert method.translation is not None
+    assert set(own["params"]) == set(method.translation.translator.parameters())
     learned = {p for p in learner.objective.parameters() if p.requires_grad}
     assert set(common["params"]) == learned - set(own["params"])
     assert (common["betas"], own["betas"]) == ((0.9, 0.999), (0.5, 0.999))

@@ -62,9 +62,11 @@ def test_it_predicts_in_eval_mode_with_the_targets_statistics(network: DomainNet
         statistics.running_mean.fill_(3.0)  # type: ignore[operator, union-attr]
     teacher = Teacher(network, TeacherSection(views=1)).train()
     before = copy.deepcopy(teacher.state_dict())
-    predicted = teacher.predict(plain.requires_grad_(True))
+    predicted, features = teacher.predict(plain.requires_grad_(True))
     assert predicted.shape == (1, 2, 1, 16, 16)
     assert not predicted.requires_grad
+    assert not features.decoder[0].requires_grad
+    assert not teacher.network.network.training
     with torch.no_grad():
         expected = copy.deepcopy(network).eval()(plain).sigmoid()
     torch.testing.assert_close(predicted[0], expected)
@@ -74,7 +76,12 @@ def test_it_predicts_in_eval_mode_with_the_targets_statistics(network: DomainNet
 def test_views_are_turned_back(network: DomainNetwork, plain: Tensor) -> None:
     """The mean over all views of a turned crop is the turned mean: turning one puts all in another order."""
     teacher = Teacher(network, TeacherSection(views=8))
-    one, other = teacher.predict(plain), teacher.predict(turned(plain, 3))
+    one, other = teacher.predict(plain).views, teacher.predict(turned(plain, 3)).views
     assert one.shape == (8, 2, 1, 16, 16)
     torch.testing.assert_close(turned(one.mean(dim=0), 3), other.mean(dim=0), atol=1e-6, rtol=0)
     assert (one[0] - one[1]).abs().max() > 1e-3
+
+
+def test_features_are_those_of_the_crops_as_they_are(network: DomainNetwork, plain: Tensor) -> None:
+    views, features = Teacher(network, TeacherSection(views=3)).predict(plain)
+    assert torch.equal(features.logits.sigmoid(), views[0])

@@ -2,8 +2,9 @@
 
 from typing import final
 
-import torch
 from torch import Tensor, nn
+
+from dmn_train.means import Means
 
 LEAST_OF_SOURCE, MOST_OF_SOURCE = 0.2, 5.0
 LEAST_CONFIDENT = 0.01
@@ -43,27 +44,20 @@ def confidence_alarm(share: float) -> str | None:
 class Watch(nn.Module):
     """The mean of what the last steps' pseudo-labels were; buffers, so that a resumed run goes on with it."""
 
-    foreground_share: Tensor
-    confident_share: Tensor
-    steps: Tensor
-
     def __init__(self) -> None:
         super().__init__()
-        for name in ("foreground_share", "confident_share", "steps"):
-            self.register_buffer(name, torch.zeros(()))
+        self.means = Means(("foreground_share", "confident_share"), MEMORY_STEPS)
 
-    @torch.no_grad()
     def note(self, foreground_share: Tensor, confident_share: Tensor) -> None:
-        """Take in a step: the plain mean over the first 50, then a moving one of that length."""
-        self.steps += 1.0
-        rate = 1.0 / self.steps.clamp(max=float(MEMORY_STEPS))
-        self.foreground_share += rate * (foreground_share - self.foreground_share)
-        self.confident_share += rate * (confident_share - self.confident_share)
+        """Take in a step."""
+        self.means.note("foreground_share", foreground_share)
+        self.means.note("confident_share", confident_share)
 
     def alarms(self, source_share: float) -> tuple[str, ...]:
         """Return the sentences that hold now; `source_share` is as for `foreground_alarm`."""
-        found = (
-            foreground_alarm(float(self.foreground_share), source_share),
-            confidence_alarm(float(self.confident_share)),
+        return self.means.alarms(
+            {
+                "foreground_share": lambda share: foreground_alarm(share, source_share),
+                "confident_share": confidence_alarm,
+            }
         )
-        return tuple(sentence for sentence in found if sentence is not None)

@@ -7,14 +7,15 @@ from dmn_train.distil.options import DistilSpec
 from dmn_train.distil.terms import Distillation
 from dmn_train.memory.bank import Bank
 from dmn_train.memory.contrast import contrast_loss
-from dmn_train.memory.options import BankSpec, RefineSpec, RetrievalSpec, StructureSpec
+from dmn_train.memory.options import BankSpec, RetrievalSpec, StructureSpec
 from dmn_train.memory.projector import CELL_PX, Projector
-from dmn_train.memory.refine import refine
 from dmn_train.memory.retrieve import at_pixels, retrieve
 from dmn_train.memory.structure import NO_CLASS, cell_classes, structure_classes
 from dmn_train.memory.vectors import as_rows, balanced
+from dmn_train.methods.dismemnet_parts.prototype_memory import refined_labels
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import UNet
+from dmn_train.sections import MemorySection, PseudoLabelSection
 
 SPEC = NetworkSpec(base=2, levels=2, context_slices=0)
 STRUCTURE = StructureSpec(band_px=2, near_px=4)
@@ -48,7 +49,10 @@ def three_steps() -> tuple[list[float], Bank, UNet]:
                 teacher = network.forward_features(target)
                 asked = retrieve(projector(teacher), bank.prototypes, RetrievalSpec())
             probability = teacher.logits.float().sigmoid()
-            made = refine(probability, at_pixels(asked.logit, (32, 32)), RefineSpec(least=0.5), step / 3)
+            logit = at_pixels(asked.logit, (32, 32))
+            made, _ = refined_labels(
+                probability[None], logit, MemorySection(), PseudoLabelSection(), step / 3
+            )
             rows = torch.cat([as_rows(projector(features)) for features in (of_source, of_target)])
             classes = torch.cat(
                 [places(truth, torch.ones_like(truth)), places(probability >= 0.5, made.weights)]

@@ -16,7 +16,7 @@ from dmn_train.methods import dismemnet
 from dmn_train.methods.base import Method, views_of
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
-from dmn_train.methods.dismemnet_parts.remembering import refined_labels
+from dmn_train.methods.dismemnet_parts.prototype_memory import refined_labels
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.pseudo_labels import make_pseudo_labels
@@ -168,7 +168,7 @@ def test_distillation_counts_as_much_as_the_labels_do(
     method = make(network, spec, **alone, labels={"keep": 0.5})
     losses = method.losses(network, batch, JOINT)
     made = make_pseudo_labels(
-        method.teacher.predict(views_of(batch).plain), PseudoLabelSection(keep=0.5, agreement=False)
+        method.teacher.predict(views_of(batch).plain).views, PseudoLabelSection(keep=0.5, agreement=False)
     )
     assert 0.4 < float(made.trust) < 0.6
     torch.testing.assert_close(losses["loss"], losses["segmentation"] + 0.4 * made.trust * losses["distil"])
@@ -240,7 +240,7 @@ def test_the_translation_teaches_the_network_nothing(
         method = make(student, spec, **keys)
         method.losses(student, batch, TRANSLATION)["loss"].backward()
         found.append(gradients(student))
-        assert bool(gradients(method)) == (method.styling is not None)
+        assert bool(gradients(method)) == (method.translation is not None)
     assert found[0].keys() == found[1].keys() == dict(network.named_parameters()).keys()
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
@@ -286,7 +286,7 @@ def test_all_that_is_to_learn_does_and_no_average_has_a_gradient(
     method.losses(network, batch, BANK)
     method.losses(network, batch, 0.5)["loss"].backward()
     assert all(p.grad is not None for p in network.parameters())
-    frozen = ("teacher.", "styling.painter.", "styling.judge.", "memory.follower.")
+    frozen = ("teacher.", "translation.generator_average.", "translation.judge.", "memory.follower.")
     for name, parameter in method.named_parameters():
         assert parameter.requires_grad == (parameter.grad is not None) == (not name.startswith(frozen)), name
 
@@ -315,17 +315,17 @@ def test_nothing_but_seed_and_step_decides(network: DomainNetwork, batch: Batch,
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
-def test_averages_move_after_the_step_and_the_painter_where_the_generator_learned(
+def test_averages_move_after_the_step_and_the_generators_where_the_generator_learned(
     network: DomainNetwork, batch: Batch, spec: NetworkSpec
 ) -> None:
     method = make(network, spec)
-    assert method.styling is not None
+    assert method.translation is not None
     assert method.memory is not None
     method.losses(network, batch, JOINT)
-    followers = (method.teacher, method.styling.painter, method.memory.follower)
+    followers = (method.teacher, method.translation.generator_average, method.memory.follower)
     for tensor in (
         *network.parameters(),
-        *method.styling.translator.parameters(),
+        *method.translation.translator.parameters(),
         *method.memory.projector.parameters(),
     ):
         tensor.data.add_(0.5)
@@ -344,13 +344,13 @@ def test_averages_move_after_the_step_and_the_painter_where_the_generator_learne
 
 def test_all_parts_ring(network: DomainNetwork, batch: Batch, spec: NetworkSpec) -> None:
     method = make(network, spec)
-    assert method.styling is not None
+    assert method.translation is not None
     assert method.memory is not None
     head = method.teacher.network.network.head
     assert head.bias is not None
     head.bias.data.fill_(-50.0)
     method.losses(network, batch, JOINT)
-    method.styling.watched.note("gate", torch.tensor(0.0))
+    method.translation.watched.note("gate", torch.tensor(0.0))
     method.memory.bank.vectors[:, :, 0] = 100.0
     labels, gate, memory = method.alarms(0.08)
     assert "little foreground" in labels

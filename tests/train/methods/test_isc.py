@@ -186,7 +186,7 @@ def test_it_rings_where_labels_hold_no_foreground(
 ) -> None:
     method = make(network, batch, spec)
     share = method.losses(network, batch, 1.0)["target_fg_share"]
-    assert method.watch.foreground_share == share
+    assert method.watch.means.of("foreground_share") == share
     assert method.alarms(0.3) == ()
     for part in (network.network.head, method.head.layers[-1]):
         assert isinstance(part, nn.Conv2d)

@@ -51,7 +51,7 @@ def test_the_loss_is_the_sum_of_its_terms(network: DomainNetwork, batch: Batch, 
     losses = method.losses(network, batch, progress=1.0)
     views = views_of(batch)
     assert batch.target is not None
-    made = make_pseudo_labels(method.teacher.predict(views.plain), section)
+    made = make_pseudo_labels(method.teacher.predict(views.plain).views, section)
     assert 0.0 < float(made.foreground_share) < 1.0
 
     def loss(image: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

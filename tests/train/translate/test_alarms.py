@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dmn_train.translate.alarms import agreement, gate_alarm, invention_alarm, negatives_alarm
+from dmn_train.translate.alarms import gate_alarm, invention_alarm, mask_dice, negatives_alarm
 
 
 @pytest.mark.parametrize(("mean", "rings"), [(0.0, True), (0.049, True), (0.05, False), (0.4, False)])
@@ -31,10 +31,10 @@ def test_a_contrast_without_negatives(share: float, rings: bool) -> None:
     assert (negatives_alarm(share) is not None) == rings
 
 
-def test_agreement_is_the_dice_at_a_half_by_hand() -> None:
+def test_mask_dice_is_the_dice_at_a_half_by_hand() -> None:
     before = torch.tensor([[[[3.0, 0.1, -1.0, 2.0]]]])
     after = torch.tensor([[[[0.2, -0.1, 1.0, 9.0]]]])
-    assert agreement(before, after) == pytest.approx(2 * 2 / (3 + 3))
-    assert agreement(before, before) == 1.0
-    assert agreement(-torch.ones(1, 1, 2, 2), -torch.ones(1, 1, 2, 2)) == 1.0
-    assert agreement(before, -torch.ones(1, 1, 1, 4)) == 0.0
+    assert mask_dice(before, after) == pytest.approx(2 * 2 / (3 + 3))
+    assert mask_dice(before, before) == 1.0
+    assert mask_dice(-torch.ones(1, 1, 2, 2), -torch.ones(1, 1, 2, 2)) == 1.0
+    assert mask_dice(before, -torch.ones(1, 1, 1, 4)) == 0.0

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dmn_train.translate.alarms import agreement, invention_alarm
+from dmn_train.translate.alarms import invention_alarm, mask_dice
 from dmn_train.translate.objective import Pair, Translator
 from dmn_train.translate.options import ContrastSpec, DiscriminatorSpec, GeneratorSpec, TranslationSpec
 
@@ -73,5 +73,5 @@ def test_translations_look_like_the_target_and_hold_what_the_source_held() -> No
     before = histogram_distance(unseen.source, unseen.target)
     after = histogram_distance(translated, unseen.target)
     assert after < 0.5 * before
-    held = agreement(network(unseen.source), network(translated))
+    held = mask_dice(network(unseen.source), network(translated))
     assert invention_alarm(held) is None

@@ -8,10 +8,10 @@ logit(ptilde) = logit(p_T) + eta logit(q).
 
 It departs from ProDA in eta, which rises as the bank gets better, in what a pixel counts, and in leaving out
 pixels on which teacher and memory disagree, because our bank learns from the same labels that it refines.
+What becomes of these in a step is `refined_labels` of `methods/dismemnet_parts/prototype_memory.py`.
 """
 
 from math import log
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,42 +20,6 @@ from torch.nn import functional
 from dmn_train.memory.options import RefineSpec
 
 LEAST_PROBABILITY = 1e-6  # p and 1 - p are no less, so that logits are finite
-
-
-class Refined(NamedTuple):
-    """Refined labels; nothing here has a gradient.
-
-    Attributes:
-        labels: n1hw float32, probability of foreground.
-        weights: n1hw float32, 0 to 1: what each pixel counts.
-        agreement: scalar, share of the pixels where teacher and memory see the same class.
-    """
-
-    labels: Tensor
-    weights: Tensor
-    agreement: Tensor
-
-
-@torch.no_grad()
-def refine(teacher: Tensor, memory_logit: Tensor, spec: RefineSpec, progress: float) -> Refined:
-    """Return labels ptilde and weights [max(p, 1 - p) >= least] (1 - H(p) / log 2) agree(p_T, q), p = ptilde.
-
-    With rule "none" and "disagreement_ignore" ptilde is p_T; with "none" and "multiply" there is no agree.
-
-    Args:
-        teacher: n1hw, p_T.
-        memory_logit: n1hw, logit of q; 0 where the memory knows nothing.
-        spec: the rule.
-        progress: share of the steps that is done, 0 to 1.
-    """
-    labels = teacher.detach().float()
-    if spec.rule in ("multiply", "multiply_and_ignore"):
-        labels = multiplied(labels, memory_logit, power(spec, progress))
-    agreed = agree(teacher, memory_logit)
-    weights = certainty(labels, spec.least)
-    if spec.rule in ("disagreement_ignore", "multiply_and_ignore"):
-        weights = weights * agreed
-    return Refined(labels, weights, agreed.float().mean())
 
 
 def multiplied(teacher: Tensor, memory_logit: Tensor, power: float) -> Tensor:
@@ -84,7 +48,7 @@ def certainty(probability: Tensor, least: float) -> Tensor:
     return sure * (1.0 - entropy / log(2.0)).clamp(min=0.0)
 
 
-def agree(teacher: Tensor, memory_logit: Tensor) -> Tensor:
+def memory_agrees(teacher: Tensor, memory_logit: Tensor) -> Tensor:
     """Tell where p_T and q are not on different sides of 0.5: bool. Who knows nothing agrees."""
     return (teacher.float() - 0.5) * memory_logit.float() >= 0.0
 

@@ -29,17 +29,16 @@ from dmn_train.losses import segmentation_loss
 from dmn_train.methods.base import Method, OwnRate, plain_of, target_of, views_of
 from dmn_train.methods.dann import Dann
 from dmn_train.methods.dismemnet_parts.facts import MEMORY_STREAM, TRANSLATION_STREAM, RunFacts
-from dmn_train.methods.dismemnet_parts.remembering import Remembering, Rows, refined_labels, together
-from dmn_train.methods.dismemnet_parts.sight import Sight, look
+from dmn_train.methods.dismemnet_parts.prototype_memory import PrototypeMemory, Rows, refined_labels, together
+from dmn_train.methods.dismemnet_parts.source_translation import SourceTranslation
 from dmn_train.methods.dismemnet_parts.specs import distil_spec
 from dmn_train.methods.dismemnet_parts.stages import Moment, generator_learns, moment_at
-from dmn_train.methods.dismemnet_parts.styling import Styling
 from dmn_train.methods.mean_teacher import view_losses
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import Features
 from dmn_train.pseudo_labels import PseudoLabels, make_pseudo_labels, ramp
 from dmn_train.sections import DannSection, DismemnetSection, LossSection
-from dmn_train.teacher import Teacher
+from dmn_train.teacher import Predicted, Teacher
 from dmn_train.translate.objective import Pair
 
 
@@ -80,33 +79,33 @@ class Dismemnet(Method):
         # First of all, so that the discriminators' first weights are those of method mean_teacher.
         self.dann = Dann(section.dann or DannSection(), loss, spec) if section.align == "dann" else None
         gated, remembers = section.translation.kind == "gated", section.memory.kind != "none"
-        self.styling = Styling(section.translation, spec, facts) if gated else None
-        self.memory = Remembering(section.memory, spec) if remembers else None
+        self.translation = SourceTranslation(section.translation, spec, facts) if gated else None
+        self.memory = PrototypeMemory(section.memory, spec) if remembers else None
         distils = section.distillation.weight > 0.0
         self.distillation = Distillation(distil_spec(section.distillation), spec) if distils else None
 
     def begin(self, network: DomainNetwork) -> None:
         """Start the teacher at the first weights, and the translation's judge."""
         self.teacher = Teacher(network, self._section.teacher)
-        if self.styling is not None:
-            self.styling.begin(network)
+        if self.translation is not None:
+            self.translation.begin(network)
 
     def rates(self) -> tuple[OwnRate, ...]:
         """Return the translator's."""
-        return () if self.styling is None else self.styling.rates()
+        return () if self.translation is None else self.translation.rates()
 
     def after_step(self, network: DomainNetwork, done: int) -> None:
         """Let the teacher follow the network, and other averages what they are of."""
         self.teacher.follow(network, done)
-        if self.styling is not None and self._generator_learns(done / self._facts.steps):
-            self.styling.follow(done)
+        if self.translation is not None and self._generator_learns(done / self._facts.steps):
+            self.translation.follow(done)
         if self.memory is not None:
             self.memory.follow(done, self._section.teacher.decay)
 
     def alarms(self, source_foreground_share: float) -> tuple[str, ...]:
         """Return sentences on labels, translation or memory that have collapsed."""
         found = self.watch.alarms(source_foreground_share)
-        found += () if self.styling is None else self.styling.alarms()
+        found += () if self.translation is None else self.translation.alarms()
         return found + (() if self.memory is None else self.memory.alarms())
 
     def losses(self, network: DomainNetwork, batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -116,14 +115,14 @@ class Dismemnet(Method):
         where memory and teacher see the same class), memory_cosine, translation with its terms, objects_kept.
         """
         section, now = self._section, moment_at(progress, self._section)
-        seen = look(self.teacher, views_of(batch).plain, section.teacher.views)
-        learned = self._translation(network, batch, seen, now)
+        predicted = self.teacher.predict(views_of(batch).plain)
+        learned = self._translation_terms(network, batch, predicted, now)
         if now.stage == "translation" and section.stages.student_waits:
             return {"loss": learned["translation"], **learned}
         source, target = network.both_features(batch.image, target_of(batch))
         step = Step(network, batch, now, source, target, self._of_translated(network, batch, now))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
-        total, told = self._on_target(step, seen)
+        total, told = self._on_target(step, predicted)
         loss = terms["segmentation"] + ramp(now.share, section.ramp) * total
         if step.translated is not None:
             told["translated"] = self._on_translated(step.translated, batch)
@@ -135,16 +134,16 @@ class Dismemnet(Method):
             loss, told = loss + domain, {**told, **judged}
         return {"loss": loss, **terms, **told, **learned}
 
-    def _on_target(self, step: Step, seen: Sight) -> tuple[Tensor, dict[str, Tensor]]:
+    def _on_target(self, step: Step, predicted: Predicted) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of all that comes under the ramp, and what is told of it."""
         section = self._section
         labelled = self._labelled_rows(step)
-        made, told = self._labels(seen, step.now)
+        made, told = self._labels(predicted, step.now)
         self.watch.note(made.foreground_share, made.confident_share)
         told |= {"target_fg_share": made.foreground_share, "confident_share": made.confident_share}
         total, taught = view_losses(step.network, step.batch, step.target, made, section)
         if self.distillation is not None and step.now.stage == "joint":
-            matched = self.distillation(step.target, made.labels, made.weights, seen.features)
+            matched = self.distillation(step.target, made.labels, made.weights, predicted.features)
             taught |= matched
             total = total + section.distillation.weight * made.trust * matched["distil"]
         if self.memory is not None and labelled is not None:
@@ -155,13 +154,13 @@ class Dismemnet(Method):
             told |= self.memory.told()
         return total, {**taught, **told}
 
-    def _labels(self, seen: Sight, now: Moment) -> tuple[PseudoLabels, dict[str, Tensor]]:
+    def _labels(self, predicted: Predicted, now: Moment) -> tuple[PseudoLabels, dict[str, Tensor]]:
         """Return the teacher's labels, in the joint stage refined by the memory, and what that tells."""
         section = self._section
         if self.memory is None or now.stage != "joint" or section.memory.refine == "none":
-            return make_pseudo_labels(seen.views, section.labels), {}
-        logit = self.memory.ask(seen.features)
-        made, agreement = refined_labels(seen.views, logit, section.memory, section.labels, now.share)
+            return make_pseudo_labels(predicted.views, section.labels), {}
+        logit = self.memory.ask(predicted.features)
+        made, agreement = refined_labels(predicted.views, logit, section.memory, section.labels, now.share)
         return made, {"memory_agreement": agreement}
 
     def _labelled_rows(self, step: Step) -> Rows | None:
@@ -176,7 +175,7 @@ class Dismemnet(Method):
         self.memory.before(rows, self._random(step.now, MEMORY_STREAM))
         return rows
 
-    def _all_rows(self, memory: Remembering, labelled: Rows, made: PseudoLabels, step: Step) -> Rows:
+    def _all_rows(self, memory: PrototypeMemory, labelled: Rows, made: PseudoLabels, step: Step) -> Rows:
         """Return the rows of true labels and, in the joint stage, of made-up ones that count."""
         if step.now.stage != "joint":
             return labelled
@@ -188,7 +187,7 @@ class Dismemnet(Method):
         if self._section.translation.kind == "none" or now.stage == "translation":
             return None
         plain = plain_of(batch)
-        image = plain if self.styling is None else self.styling.paint(plain)
+        image = plain if self.translation is None else self.translation.translate(plain)
         with network.statistics_kept():
             return network.target_features(image)
 
@@ -196,19 +195,19 @@ class Dismemnet(Method):
         logits = translated.logits.float()
         return segmentation_loss(logits, batch.truth, batch.valid, self._loss)["segmentation"]
 
-    def _translation(
-        self, network: DomainNetwork, batch: Batch, seen: Sight, now: Moment
+    def _translation_terms(
+        self, network: DomainNetwork, batch: Batch, predicted: Predicted, now: Moment
     ) -> dict[str, Tensor]:
         """Return the losses of the translation where it learns, and what is watched of it where it is."""
-        if self.styling is None:
+        if self.translation is None:
             return {}
         plain = plain_of(batch)
-        watched = self.styling.compare(plain, now.progress)
+        watched = self.translation.compare(plain, now.progress)
         if not self._generator_learns(now.progress):
             return watched
-        probability = seen.views.mean(dim=0)
+        probability = predicted.views.mean(dim=0)
         pair = Pair(plain, batch.truth, batch.valid, views_of(batch).plain, probability)
-        return {**self.styling.learn(pair, network, self._random(now, TRANSLATION_STREAM)), **watched}
+        return {**self.translation.learn(pair, network, self._random(now, TRANSLATION_STREAM)), **watched}
 
     def _generator_learns(self, progress: float) -> bool:
         return generator_learns(self._facts.step(progress), progress, self._section)

@@ -68,7 +68,7 @@ class MeanTeacher(Method):
         section = self._section
         source, target = network.both_features(batch.image, target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
-        made = make_pseudo_labels(self.teacher.predict(views_of(batch).plain), section.labels)
+        made = make_pseudo_labels(self.teacher.predict(views_of(batch).plain).views, section.labels)
         self.watch.note(made.foreground_share, made.confident_share)
         total, taught = view_losses(network, batch, target, made, section)
         loss = terms["segmentation"] + ramp(progress, section.ramp) * total

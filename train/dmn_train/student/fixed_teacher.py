@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dmn_train.networks.unet import Features, UNet
-from dmn_train.views import turned, turned_back
+from dmn_train.teacher import predict_views
 
 
 class Taught(NamedTuple):
@@ -37,10 +37,9 @@ class FixedTeacher(nn.Module):
     @torch.no_grad()
     def forward(self, plain: Tensor) -> Taught:
         """Return what the teacher says of crops, nchw float32 with h = w."""
-        # Training mode comes with the objective's; the teacher uses the statistics that it has.
-        self.network.eval()
-        features = self.network.forward_features(plain)
-        total = features.logits.float().sigmoid()
-        for view in range(1, self._views):
-            total = total + turned_back(self.network(turned(plain, view)).float(), view).sigmoid()
-        return Taught(total / self._views, features)
+        predicted = predict_views(self.network, plain, self._views)
+        # View after view: a mean over the stack may add in another order, and round otherwise.
+        total = predicted.views[0]
+        for view in predicted.views[1:]:
+            total = total + view
+        return Taught(total / self._views, predicted.features)

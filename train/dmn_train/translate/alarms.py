@@ -25,7 +25,7 @@ def invention_alarm(agreement: float, least: float = LEAST_AGREEMENT) -> str | N
     """Return a sentence if the source network finds other objects in the translations than in their sources.
 
     Args:
-        agreement: Dice of S0(x_s) and S0(xhat), 0 to 1, as `agreement` has it.
+        agreement: Dice of S0(x_s) and S0(xhat), 0 to 1, as `mask_dice` has it.
         least: what is borne.
     """
     if agreement >= least:
@@ -52,7 +52,7 @@ def negatives_alarm(share: float) -> str | None:
     )
 
 
-def agreement(before: Tensor, after: Tensor) -> float:
+def mask_dice(before: Tensor, after: Tensor) -> float:
     """Return the Dice of two segmentations at 1/2, 0 to 1; 1 where both are empty.
 
     Args:

@@ -1,5 +1,6 @@
 """Moving means of what alarms look at."""
 
+from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
@@ -32,3 +33,9 @@ class Means(nn.Module):
         """Return the mean now; None before the first note."""
         place = self._names.index(name)
         return float(self.means[place]) if int(self.notes[place]) else None
+
+    def alarms(self, rules: Mapping[str, Callable[[float], str | None]]) -> tuple[str, ...]:
+        """Return the sentences that `rules`, by name, say of the means now; none of what was never noted."""
+        values = {name: self.of(name) for name in rules}
+        said = (rules[name](value) for name, value in values.items() if value is not None)
+        return tuple(sentence for sentence in said if sentence is not None)

@@ -2,7 +2,7 @@
 
 import torch
 
-from dmn_train.methods.dismemnet_parts.means import Means
+from dmn_train.means import Means
 
 
 def test_a_plain_mean_then_a_moving_one() -> None:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from dmn_train.average import update_average
 from dmn_train.domains import DomainNetwork
+from dmn_train.means import Means
 from dmn_train.methods.base import OwnRate
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
-from dmn_train.methods.dismemnet_parts.means import Means
 from dmn_train.methods.dismemnet_parts.specs import translation_spec
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.sections import TranslationSection
-from dmn_train.translate.alarms import agreement, gate_alarm, invention_alarm, negatives_alarm
+from dmn_train.translate.alarms import gate_alarm, invention_alarm, mask_dice, negatives_alarm
 from dmn_train.translate.objective import Pair, Translator
 
 BETAS = (0.5, 0.999)  # the momentum that adversarial training is used to: docs/translation.md
@@ -24,7 +24,7 @@ MEMORY_JUDGEMENTS = 5
 
 
 @final
-class Styling(nn.Module):
+class SourceTranslation(nn.Module):
     """A translator, the moving average of its generator, and a judge of what that draws.
 
     The network learns on images of the average: the generator's own swing from step to step. They are
@@ -38,9 +38,9 @@ class Styling(nn.Module):
         self._section = section
         self._facts = facts
         self.translator = Translator(translation_spec(section, spec))
-        self.painter = copy.deepcopy(self.translator.generator).requires_grad_(False)
+        self.generator_average = copy.deepcopy(self.translator.generator).requires_grad_(False)
         self.watched = Means(("gate", "negatives"), MEMORY_STEPS)
-        self.judged = Means(("agreement",), MEMORY_JUDGEMENTS)
+        self.judged = Means(("objects_kept",), MEMORY_JUDGEMENTS)
 
     def begin(self, network: DomainNetwork) -> None:
         """Keep the first weights as the judge, if they have learned what foreground is."""
@@ -59,9 +59,9 @@ class Styling(nn.Module):
         return losses
 
     @torch.no_grad()
-    def paint(self, plain: Tensor) -> Tensor:
+    def translate(self, plain: Tensor) -> Tensor:
         """Return source crops, nchw, in the target's style: float32 without a gradient."""
-        image: Tensor = self.painter(plain).image
+        image: Tensor = self.generator_average(plain).image
         return image.clamp(-self._facts.clip, self._facts.clip)
 
     @torch.no_grad()
@@ -76,21 +76,18 @@ class Styling(nn.Module):
         judge = self.judge.train()
         with judge.statistics_kept():
             before = judge.source_features(plain).logits
-            after = judge.target_features(self.paint(plain)).logits
-        kept = before.new_tensor(agreement(before, after), dtype=torch.float32)
-        self.judged.note("agreement", kept)
+            after = judge.target_features(self.translate(plain)).logits
+        kept = before.new_tensor(mask_dice(before, after), dtype=torch.float32)
+        self.judged.note("objects_kept", kept)
         return {"objects_kept": kept}
 
     def follow(self, done: int) -> None:
         """Let the average follow the generator, which has learned in step number `done`."""
-        update_average(self.painter, self.translator.generator, decay=self._section.decay, step=done)
+        update_average(
+            self.generator_average, self.translator.generator, decay=self._section.decay, step=done
+        )
 
     def alarms(self) -> tuple[str, ...]:
         """Return sentences on a translation that has gone wrong."""
-        told = (
-            (gate_alarm, self.watched.of("gate")),
-            (negatives_alarm, self.watched.of("negatives")),
-            (invention_alarm, self.judged.of("agreement")),
-        )
-        found = [alarm(value) for alarm, value in told if value is not None]
-        return tuple(sentence for sentence in found if sentence is not None)
+        watched = self.watched.alarms({"gate": gate_alarm, "negatives": negatives_alarm})
+        return watched + self.judged.alarms({"objects_kept": invention_alarm})

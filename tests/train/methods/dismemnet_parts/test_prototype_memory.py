@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dmn_train.domains import DomainNetwork
 from dmn_train.memory.structure import NO_CLASS
-from dmn_train.methods.dismemnet_parts.remembering import Remembering, Rows, refined_labels, together
+from dmn_train.methods.dismemnet_parts.prototype_memory import PrototypeMemory, Rows, refined_labels, together
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import Features
 from dmn_train.sections import MemorySection, PseudoLabelSection
@@ -24,6 +24,7 @@ EVERY_PIXEL = PseudoLabelSection(keep=1.0, agreement=False)
 @pytest.mark.parametrize(
     ("rule", "labels", "weights"),
     [
+        ("none", AS_THEY_ARE, [1.0, 1.0, 1.0, 1.0]),
         ("multiply", PRODUCT, [1.0, 1.0, 1.0, 1.0]),
         ("disagreement_ignore", AS_THEY_ARE, [1.0, 0.0, 0.0, 1.0]),
         ("multiply_and_ignore", PRODUCT, [1.0, 0.0, 0.0, 1.0]),
@@ -31,7 +32,9 @@ EVERY_PIXEL = PseudoLabelSection(keep=1.0, agreement=False)
 )
 def test_labels_are_refined_by_the_rule(rule: str, labels: list[float], weights: list[float]) -> None:
     memory = MemorySection.model_validate_json(json.dumps({"refine": rule, "first_power": 1.0}))
-    made, agreement = refined_labels(TEACHER, MEMORY, memory, EVERY_PIXEL, 0.0)
+    made, agreement = refined_labels(TEACHER.clone().requires_grad_(), MEMORY, memory, EVERY_PIXEL, 0.0)
+    assert not made.labels.requires_grad
+    assert not made.weights.requires_grad
     torch.testing.assert_close(made.labels.flatten(), torch.tensor(labels), atol=1e-5, rtol=0)
     assert made.weights.flatten().tolist() == weights
     assert float(made.trust) == sum(weights) / 4
@@ -69,10 +72,10 @@ def mask_of(features: Features) -> Tensor:
     return mask
 
 
-def make(spec: NetworkSpec, kind: str) -> Remembering:
+def make(spec: NetworkSpec, kind: str) -> PrototypeMemory:
     torch.manual_seed(4)
     section = {"kind": kind, "classes": 2, "slots": 2, "width": 8}
-    return Remembering(MemorySection.model_validate_json(json.dumps(section)), spec)
+    return PrototypeMemory(MemorySection.model_validate_json(json.dumps(section)), spec)
 
 
 def test_rows_are_cells_of_4_px_and_what_does_not_count_has_no_class(

@@ -12,7 +12,7 @@ from dmn_train.memory.bank import Bank
 from dmn_train.memory.contrast import contrast_loss
 from dmn_train.memory.options import RetrievalSpec
 from dmn_train.memory.projector import CELL_PX, Projector
-from dmn_train.memory.refine import agree, certainty, multiplied, power
+from dmn_train.memory.refine import certainty, memory_agrees, multiplied, power
 from dmn_train.memory.retrieve import at_pixels, retrieve
 from dmn_train.memory.structure import NO_CLASS, cell_classes, structure_classes
 from dmn_train.memory.vectors import as_rows, balanced
@@ -41,7 +41,7 @@ def together(parts: list[Rows]) -> Rows:
 
 
 @final
-class Remembering(nn.Module):
+class PrototypeMemory(nn.Module):
     """Bank, projector, and the projector's moving average, which goes with the teacher's features."""
 
     def __init__(self, section: MemorySection, spec: NetworkSpec) -> None:
@@ -125,7 +125,7 @@ def refined_labels(
     if spec.rule in ("multiply", "multiply_and_ignore"):
         shown = multiplied(views, logit, power(spec, progress))
     made = make_pseudo_labels(shown, labels)
-    agreed = agree(views.mean(dim=0), logit)
+    agreed = memory_agrees(views.mean(dim=0), logit)
     weights = made.weights
     if memory.counts == "certainty":
         weights = certainty(shown.mean(dim=0), spec.least)
