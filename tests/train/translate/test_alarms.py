@@ -3,12 +3,25 @@
 import pytest
 import torch
 
-from dmn_train.translate.alarms import gate_alarm, invention_alarm, mask_dice, negatives_alarm
+from dmn_train.translate.alarms import (
+    consistency_alarm,
+    gate_alarm,
+    invention_alarm,
+    mask_dice,
+    negatives_alarm,
+)
 
 
 @pytest.mark.parametrize(("mean", "rings"), [(0.0, True), (0.049, True), (0.05, False), (0.4, False)])
 def test_a_closed_gate(mean: float, rings: bool) -> None:
     assert (gate_alarm(mean) is not None) == rings
+
+
+@pytest.mark.parametrize(("found", "rings"), [(0.0, False), (0.75, False), (0.76, True), (1.0, True)])
+def test_nothing_left_in_place(found: float, rings: bool) -> None:
+    sentence = consistency_alarm(found)
+    assert (sentence is not None) == rings
+    assert sentence is None or f"{found:.2f} times as unlike themselves" in sentence
 
 
 def test_the_sentence_holds_the_numbers() -> None:

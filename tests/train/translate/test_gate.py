@@ -10,6 +10,7 @@ import torch
 from dmn_train.translate.gate import (
     Compared,
     Gate,
+    inconsistency,
     pull_open,
     seen_by_gate,
     self_similarity,
@@ -52,6 +53,24 @@ CONSISTENCY = torch.tensor([[exp(-1.0), exp(-1.0), 1.0]])
 def test_distances_by_hand() -> None:
     look = compared()
     torch.testing.assert_close(similarity_distance(look.before, look.after, look.places), DISTANCES)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [([1.0, 3.0, 3.0], 0.0), ([1.0, 3.0, 5.0], 0.5), ([2.0, 6.0, 10.0], 0.5), ([1.0, 99.0, 1.0], 1.0)],
+)
+def test_inconsistency_by_hand(after: list[float], expected: float) -> None:
+    """Places of 1 3 3 differ by 3, 1.5 and 1.5; 3 and 5 have a share of 3 / 4, a change of 0.75."""
+    before = torch.tensor([[[[1.0, 3.0, 3.0]]]], requires_grad=True)
+    found = inconsistency(before, torch.tensor(after).view(1, 1, 1, 3), torch.tensor([[0, 1, 2]]))
+    assert found.item() == pytest.approx(expected)
+    assert not found.requires_grad
+
+
+def test_where_all_places_are_alike_any_change_is_all_and_none_is_none() -> None:
+    look = compared()
+    assert inconsistency(look.before, look.after, look.places).item() == 1.0
+    assert inconsistency(look.before, look.before, look.places).item() == 0.0
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from torch import nn
 
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import UNet
-from dmn_train.translate.alarms import negatives_alarm
+from dmn_train.translate.alarms import consistency_alarm, gate_alarm, negatives_alarm
 from dmn_train.translate.discriminator import adversarial_loss, discriminator_loss
 from dmn_train.translate.objective import Pair, Translation, Translator
-from dmn_train.translate.options import GeneratorSpec, TranslationSpec
+from dmn_train.translate.options import GeneratorSpec, Reading, TranslationSpec
 from dmn_train.translate.regions import find_regions
 from dmn_train.translate.structure import structure_loss
 
@@ -119,7 +119,7 @@ def test_the_sum_is_that_of_the_weighted_terms(small: TranslationSpec, pair: Pai
 
 def test_what_is_switched_off_is_not_there(small: TranslationSpec, pair: Pair) -> None:
     losses = step(make(replace(small, identity=False, structure=0.0)), pair).losses
-    names = {"translation", "discriminator", "adversarial", "nce", "gate", "negatives"}
+    names = {"translation", "discriminator", "adversarial", "nce", "gate", "inconsistency", "negatives"}
     assert set(losses) == names
     expected = losses["discriminator"] + losses["adversarial"] + losses["nce"]
     torch.testing.assert_close(losses["translation"], expected)
@@ -137,6 +137,22 @@ def test_heads_that_make_all_places_alike_are_told(small: TranslationSpec, pair:
     assert float(losses["nce"].detach()) > 1.0
     assert float(losses["negatives"]) == 0.0
     assert negatives_alarm(float(losses["negatives"])) is not None
+
+
+@pytest.mark.parametrize("gate", ["rule", "consistency", "inverted"])
+def test_a_translator_that_leaves_nothing_in_place_is_told(
+    small: TranslationSpec, pair: Pair, gate: Reading
+) -> None:
+    """By the mean of a gate it is not: its kappa follows the distances."""
+    translator = make(replace(small, gate=gate))
+    healthy = step(translator, pair).losses
+    assert consistency_alarm(float(healthy["inconsistency"])) is None
+    random = torch.Generator().manual_seed(1)
+    translator.generator.head.weight.data.normal_(0.0, 10.0, generator=random)
+    for _ in range(30):
+        collapsed = step(translator, pair).losses
+    assert consistency_alarm(float(collapsed["inconsistency"])) is not None
+    assert gate_alarm(float(collapsed["gate"])) is None
 
 
 def test_the_translation_is_handed_out_detached(small: TranslationSpec, pair: Pair) -> None:

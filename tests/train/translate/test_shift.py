@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dmn_train.translate.alarms import invention_alarm, mask_dice
+from dmn_train.translate.alarms import consistency_alarm, invention_alarm, mask_dice
 from dmn_train.translate.objective import Pair, Translator
 from dmn_train.translate.options import ContrastSpec, DiscriminatorSpec, GeneratorSpec, TranslationSpec
 
@@ -61,8 +61,10 @@ def test_translations_look_like_the_target_and_hold_what_the_source_held() -> No
     )
     adam = torch.optim.AdamW(translator.parameters(), lr=1e-3, betas=(0.5, 0.999))
     network = DarkIsForeground()
+    inconsistent: list[float] = []
     for step in range(STEPS):
         losses = translator(draw(step), network, torch.Generator().manual_seed(step)).losses
+        inconsistent.append(float(losses["inconsistency"]))
         losses["translation"].backward()
         adam.step()
         adam.zero_grad()
@@ -75,3 +77,4 @@ def test_translations_look_like_the_target_and_hold_what_the_source_held() -> No
     assert after < 0.5 * before
     held = mask_dice(network(unseen.source), network(translated))
     assert invention_alarm(held) is None
+    assert consistency_alarm(sum(inconsistent) / STEPS) is None

@@ -3,12 +3,16 @@
 from torch import Tensor
 
 GATE_CLOSED = 0.05
+MOST_INCONSISTENT = 0.75
 LEAST_AGREEMENT = 0.8
 FEW_NEGATIVES = 0.05
 
 
 def gate_alarm(mean_gate: float) -> str | None:
-    """Return a sentence if the gate has closed.
+    """Return a sentence if the gate has closed by its mean, as a learned one can.
+
+    A gate by rule cannot: as kappa is a median, half of its places have a c of 1 / e whatever the translation
+    does. For these there is `consistency_alarm`.
 
     Args:
         mean_gate: mean of g over all places, 0 to 1.
@@ -18,6 +22,21 @@ def gate_alarm(mean_gate: float) -> str | None:
     return (
         f"the gate of the translation has closed (mean {mean_gate:.3f}, it should be {GATE_CLOSED} or more): "
         "the contrast holds nothing in place any more; try the gate without consistency, or none"
+    )
+
+
+def consistency_alarm(inconsistency: float) -> str | None:
+    """Return a sentence if the gate can tell nothing by consistency any more, for nothing is consistent.
+
+    Args:
+        inconsistency: 0 to 1, as `gate.inconsistency` has it.
+    """
+    if inconsistency <= MOST_INCONSISTENT:
+        return None
+    return (
+        f"the gate of the translation has closed (places are {inconsistency:.2f} times as unlike themselves "
+        f"as others, the alarm is at {MOST_INCONSISTENT}): the translation leaves nothing in place; raise "
+        "the weight of the contrast to 2 to 4, or lower the learning rate"
     )
 
 

@@ -9,6 +9,9 @@ and "learned", a network's sigmoid on what is compared.
 
 No gradient passes the gate to what is translated or compared. The learned gate's own weights learn from the
 contrast, which falls when hard places close; the pull (mean g - 1/2)^2 keeps it from closing all of them.
+
+As kappa follows the distances, the mean of c stays where it is whatever the translation does: that nothing is
+consistent any more is told by `inconsistency`, which holds the distances against those of unrelated places.
 """
 
 from dataclasses import dataclass
@@ -118,6 +121,24 @@ def pull_open(gates: Tensor) -> Tensor:
 def similarity_distance(before: Tensor, after: Tensor, places: Tensor) -> Tensor:
     """Return |S_i(before) - S_i(after)|_1, n x p float32, at `places`, n x p, of features, nchw."""
     return (self_similarity(before, places) - self_similarity(after, places)).abs().sum(-1)
+
+
+@torch.no_grad()
+def inconsistency(before: Tensor, after: Tensor, places: Tensor) -> Tensor:
+    """Return how much of what is beside what has changed, a scalar, 0 to 1.
+
+    It is the median of the places' |S_i(before) - S_i(after)|_1 over that of |S_i(before) - S_j(before)|_1, j
+    being another place of the same image, at most 1, at which a place is no more like itself than like any.
+
+    Args:
+        before: features of the images, nchw.
+        after: features of their translations, nchw.
+        places: n x p int64, flat indices on their grid; the j of a place stands half of the p after it.
+    """
+    here, there = self_similarity(before, places), self_similarity(after, places)
+    changed = (here - there).abs().sum(-1).median()
+    unrelated = (here - here.roll(places.shape[1] // 2, dims=1)).abs().sum(-1).median()
+    return (changed / unrelated.clamp(min=LEAST_KAPPA)).clamp(max=1.0)
 
 
 def self_similarity(feature: Tensor, places: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dmn_train.translate.discriminator import Discriminator, adversarial_loss, discriminator_loss
 from dmn_train.translate.frozen import call_frozen
-from dmn_train.translate.gate import Compared, Gate, pull_open, seen_by_gate
+from dmn_train.translate.gate import Compared, Gate, inconsistency, pull_open, seen_by_gate
 from dmn_train.translate.generator import Generator, Translated
 from dmn_train.translate.locations import draw_locations, gather
 from dmn_train.translate.nce import PatchHeads, find_negatives, gated_mean, patch_nce
@@ -52,8 +52,9 @@ class Translation:
         image: xhat, nchw float32; detached, to train a segmentation network on.
         losses: named scalars. "translation" is what is descended along: L_G + L_D. Its terms: "adversarial",
             "discriminator", "nce", "nce_identity", "structure" and its two terms, "gate_pull". To be watched:
-            "gate" (mean of g in the source's pass) and "negatives" (share of pairs that are unlike there, not
-            counting those that `least_share` adds: with these it could not become small).
+            "gate" (mean of g in the source's pass), "inconsistency" (`gate.py`, there) and "negatives" (share
+            of pairs that are unlike there, not counting those that `least_share` adds: with these it could
+            not become small).
             What is not computed has no key.
     """
 
@@ -68,12 +69,14 @@ class Contrast(NamedTuple):
         loss: L_gNCE.
         pull: what a learned gate adds.
         gate: mean of g, detached.
+        inconsistency: how much of what is beside what has changed, likewise.
         negatives: share of pairs of places that are unlike, detached.
     """
 
     loss: Tensor
     pull: Tensor
     gate: Tensor
+    inconsistency: Tensor
     negatives: Tensor
 
 
@@ -108,6 +111,7 @@ class Translator(nn.Module):
         terms = self._against_discriminator(translated.image, pair.target)
         contrast = self._contrast(translated, regions.weight, self.source_gate, generator)
         terms |= {"nce": contrast.loss, "gate": contrast.gate, "negatives": contrast.negatives}
+        terms["inconsistency"] = contrast.inconsistency
         held, pull = contrast.loss, contrast.pull
         if self.target_gate is not None:
             kept = self.generator(pair.target, stages)
@@ -179,7 +183,11 @@ class Translator(nn.Module):
         at_places = grid.flatten(1).gather(1, places)
         gates = gate(Compared(*seen, places, at_places, keys, queries), number)
         return Contrast(
-            gated_mean(losses, gates), pull_open(gates), gates.detach().mean(), unlike.float().mean()
+            loss=gated_mean(losses, gates),
+            pull=pull_open(gates),
+            gate=gates.detach().mean(),
+            inconsistency=inconsistency(*seen, places),
+            negatives=unlike.float().mean(),
         )
 
 

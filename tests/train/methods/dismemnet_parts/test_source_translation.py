@@ -62,9 +62,11 @@ def test_it_rings(spec: NetworkSpec, network: DomainNetwork) -> None:
     assert translation.alarms() == ()
     for name in ("gate", "negatives"):
         translation.watched.note(name, torch.tensor(0.01))
+    translation.watched.note("inconsistency", torch.tensor(0.9))
     translation.judged.note("objects_kept", torch.tensor(0.5))
-    gate, negatives, invention = translation.alarms()
+    gate, inconsistent, negatives, invention = translation.alarms()
     assert "gate of the translation has closed (mean 0.010" in gate
+    assert "places are 0.90 times as unlike themselves as others" in inconsistent
     assert "contrast of the translation has collapsed" in negatives
     assert "removes or invents objects (Dice 0.50" in invention
 

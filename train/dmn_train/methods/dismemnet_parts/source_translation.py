@@ -14,10 +14,17 @@ from dmn_train.methods.dismemnet_parts.facts import RunFacts
 from dmn_train.methods.dismemnet_parts.specs import translation_spec
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.sections import TranslationSection
-from dmn_train.translate.alarms import gate_alarm, invention_alarm, mask_dice, negatives_alarm
+from dmn_train.translate.alarms import (
+    consistency_alarm,
+    gate_alarm,
+    invention_alarm,
+    mask_dice,
+    negatives_alarm,
+)
 from dmn_train.translate.objective import Pair, Translator
 
 BETAS = (0.5, 0.999)  # the momentum that adversarial training is used to: docs/translation.md
+WATCHED = {"gate": gate_alarm, "inconsistency": consistency_alarm, "negatives": negatives_alarm}
 MEMORY_STEPS = 50
 JUDGE_EVERY = 20
 MEMORY_JUDGEMENTS = 5
@@ -39,7 +46,7 @@ class SourceTranslation(nn.Module):
         self._facts = facts
         self.translator = Translator(translation_spec(section, spec))
         self.generator_average = copy.deepcopy(self.translator.generator).requires_grad_(False)
-        self.watched = Means(("gate", "negatives"), MEMORY_STEPS)
+        self.watched = Means(tuple(WATCHED), MEMORY_STEPS)
         self.judged = Means(("objects_kept",), MEMORY_JUDGEMENTS)
 
     def begin(self, network: DomainNetwork) -> None:
@@ -54,7 +61,7 @@ class SourceTranslation(nn.Module):
     def learn(self, pair: Pair, network: DomainNetwork, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the losses of a step of the translation; "translation" is what is descended along."""
         losses: dict[str, Tensor] = self.translator(pair, network, generator).losses
-        for name in ("gate", "negatives"):
+        for name in WATCHED:
             self.watched.note(name, losses[name])
         return losses
 
@@ -89,5 +96,4 @@ class SourceTranslation(nn.Module):
 
     def alarms(self) -> tuple[str, ...]:
         """Return sentences on a translation that has gone wrong."""
-        watched = self.watched.alarms({"gate": gate_alarm, "negatives": negatives_alarm})
-        return watched + self.judged.alarms({"objects_kept": invention_alarm})
+        return self.watched.alarms(WATCHED) + self.judged.alarms({"objects_kept": invention_alarm})
