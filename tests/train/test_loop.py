@@ -289,7 +289,7 @@ def test_patience_ends_a_run_early_and_a_resumed_one_alike(
 
 
 @pytest.mark.usefixtures("target")
-@pytest.mark.parametrize("method", ["mmd", "coral", "dann", "ynet"])
+@pytest.mark.parametrize("method", ["mmd", "coral", "dann", "ynet", "mean_teacher", "dismemnet"])
 def test_shared_statistics_train_and_differ_from_own(placed: Placed, tmp_path: Path, method: str) -> None:
     for statistics in ("own", "shared"):
         keys = (*SELECTS, "loop.steps=2", f"method.name={method}", f"method.statistics={statistics}")

@@ -1,11 +1,13 @@
 """The recipe of a student: the teacher's data and input, a network and a method of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dmn_runtime.errors import RecipeError
 from dmn_train.loop import train
+from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import load_run
 from dmn_train.student.plan import path_from, student_recipe
 
@@ -41,6 +43,22 @@ def test_overrides_and_init_are_laid_over(teacher: Path) -> None:
         RecipeError, match=r"unknown key method\.distil\.view; did you mean method\.distil\.views"
     ):
         student_recipe(load_run(teacher), "s8", overrides=("method.distil.view=2",))
+
+
+@pytest.mark.usefixtures("teacher")
+def test_shared_statistics_are_the_students_too_and_stay(
+    placed: Callable[..., PlacedRecipe], folder: Path
+) -> None:
+    target = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]")
+    shared = ("method.name=coral", "method.statistics=shared", "loop.steps=1", "network.base=4")
+    train(placed(*target, *shared), folder / "shared")
+    small = ("network={base=2, levels=2}", "loop.validate_every=2")
+    made = student_recipe(load_run(folder / "shared"), "s8", steps=2, overrides=small)
+    options = made.recipe.method.distil
+    assert options is not None
+    assert (made.recipe.method.statistics, options.recalibrate_crops) == ("shared", 0)
+    train(made, folder / "student")
+    assert load_run(folder / "student").facts["steps"] == 2
 
 
 def test_a_run_without_a_target_teaches_nothing(placed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -49,6 +49,9 @@ def student_recipe(
         key: values["method"][key] for key in ("histogram_matching", "statistics") if key in values["method"]
     }
     values["method"] |= {"name": "distil", "distil": {"teacher": path_from(folder, teacher.folder)}}
+    if values["method"].get("statistics") == "shared":
+        # Statistics of the target alone are not those that such a student learns with.
+        values["method"]["distil"]["recalibrate_crops"] = 0
     values["optimiser"] = {"lr": LR, "warmup_steps": int(WARMUP_SHARE * steps)}
     values["loop"]["steps"] = steps
     values["select"] = {}
