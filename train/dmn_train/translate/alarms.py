@@ -40,17 +40,17 @@ def consistency_alarm(inconsistency: float) -> str | None:
     )
 
 
-def invention_alarm(agreement: float, least: float = LEAST_AGREEMENT) -> str | None:
+def invention_alarm(dice: float, least: float = LEAST_AGREEMENT) -> str | None:
     """Return a sentence if the source network finds other objects in the translations than in their sources.
 
     Args:
-        agreement: Dice of S0(x_s) and S0(xhat), 0 to 1, as `mask_dice` has it.
+        dice: of S0(x_s) and S0(xhat), 0 to 1, as `mask_dice` has it.
         least: what is borne.
     """
-    if agreement >= least:
+    if dice >= least:
         return None
     return (
-        f"the translation removes or invents objects (Dice {agreement:.2f} between what the source network "
+        f"the translation removes or invents objects (Dice {dice:.2f} between what the source network "
         f"finds before and after, {least:.2f} or more is wanted): raise the weight of the contrast to 2 to 4"
     )
 
