@@ -25,7 +25,7 @@ def checked_mask(labels: Grey, image: Grey, label: Label | None) -> NDArray[np.u
     """
     check_shape(labels, image)
     if label == "any":
-        return (labels.voxels != 0).astype(np.uint8)
+        return np.where(labels.voxels == 0, BACKGROUND, FOREGROUND).astype(np.uint8)
     if label is not None:
         return _of_interest(labels, label)
     found = {int(value) for value in np.unique(labels.voxels)}

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-ADAPTATION: dict[str, Any] = {"name": "mean_teacher", "mean_teacher": {"align": "dann"}}
-"""The `[method]` of the adaptation: labels of a moving average, and discriminators beside it."""
+ADAPTATION: dict[str, Any] = {"name": "mean_teacher"}
+"""The `[method]` of the adaptation: labels of a moving average."""
+
+DISTILLATION: dict[str, Any] = {"views": 2}
+"""Options of `[method.distil]`: eight views a label would cost four times as many passes of the teacher."""
 
 STUDENT = "s16"
 LEAST_ADAPTED = "s16"
@@ -12,6 +15,19 @@ LEAST_ADAPTED = "s16"
 
 LEAST_WORKING_NM = 10.0
 CROP_PX = 160
+
+PHANTOM_CLASS = "mitochondrion"
+"""The class that made-up volumes hold; for any other they are left out."""
+PHANTOM_SHARE = 0.8
+"""Of the source's crops, those that are cut from made-up volumes."""
+PHANTOM_SHAPE = (3, 384, 384)
+
+TARGET_VOXELS = 2**30
+"""Of the target's raw voxels as many are read, or fewer: more than any budget takes crops of."""
+TARGET_BLOCKS = 8
+"""Blocks of slices that these lie in, spread over the volume."""
+SLICE_PX = 2**22
+"""Pixels, on the working grid, that are put through the network at once; wider slices are cut into strips."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,24 @@ class Spent:
     batch: int
     lr: float
     warmup_steps: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the source's crops of one stage are drawn from.
+
+    Attributes:
+        phantoms: how many made-up volumes there are beside it, where there are any; a second each to draw.
+        foreground_share: of crops that lie around a foreground voxel. With some, a network learns that
+            foreground is frequent, which makes up for a target that it recognises badly, and goes too far on
+            one that it recognises well.
+    """
+
+    phantoms: int
+    foreground_share: float
+
+
+DRAWN: dict[str, Drawn] = {"base": Drawn(80, 0.5), "adapt": Drawn(24, 0.0), "distil": Drawn(24, 0.0)}
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from dmn_export.adapt.estimate import Expected, estimate_words, expect_export, expect_training
+from dmn_export.adapt.alarm_words import alarm_words
+from dmn_export.adapt.estimate import estimate_words
+from dmn_export.adapt.foresee import foresee
+from dmn_export.adapt.made_up import phantom_words
+from dmn_export.adapt.memory import check_memory
 from dmn_export.adapt.plan import MEANING, Plan, plan_stages
 from dmn_export.adapt.quality import Finding, findings, measure_signs
 from dmn_export.adapt.quality_report import Alarm, write_quality
-from dmn_export.adapt.timing import Seconds, forward_s, stage_pace
-from dmn_export.adapt.volumes import look_at
+from dmn_export.adapt.target_parts import parts_words
+from dmn_export.adapt.timing import Seconds
+from dmn_export.adapt.volumes import Volumes, look_at
 from dmn_export.adapt.wishes import AdaptWishes
 from dmn_export.adapt.work import StageState, begin_work, check_work, record_of, states
 from dmn_export.certify import Timer
@@ -21,7 +26,6 @@ from dmn_runtime.errors import PackageError
 from dmn_runtime.package import Package, open_package
 from dmn_train.finish import Outcome
 from dmn_train.loop import train
-from dmn_train.material import load_material
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import Run, load_run
 
@@ -88,12 +92,17 @@ def adapt(
     base = None if wishes.init is None else load_run(wishes.init)
     plan = plan_stages(wishes, volumes, output.stem, work, base)
     record = record_of(wishes, volumes)
-    check_work(work, record, resume=resume, overwrite=overwrite)
+    check_work(work, record, volumes.fingerprints, resume=resume, overwrite=overwrite)
     so_far = states(plan, resume=resume)
-    if not (resume and _is_packed(output, plan, so_far)):
+    packed = resume and _is_packed(output, plan, so_far)
+    if not packed:
         check_output(output, overwrite)
-    _tell_estimate(plan, so_far, seconds, say)
-    begin_work(work, record, resume=resume)
+    check_memory(plan, volumes)
+    _tell_plan(plan, wishes, volumes, say)
+    if not packed:
+        say("timing a little of everything on this machine")
+        say(estimate_words(foresee(plan, so_far, seconds)))
+    begin_work(work, record, volumes.fingerprints, resume=resume)
     for number, (stage, state) in enumerate(zip(plan.stages, so_far, strict=True), start=1):
         heading = f"stage {number} of {len(plan.stages)}, {stage.name}: {MEANING[stage.name]}"
         if state.finished:
@@ -109,25 +118,12 @@ def adapt(
     return Adapted(package, refused, found, alarms, write_quality(package, signs, found, alarms))
 
 
-def _tell_estimate(plan: Plan, so_far: list[StageState], seconds: Seconds, say: Say) -> None:
-    """Say how long what is left will take, by a few steps of each stage; nothing is written."""
-    left = [(stage, state) for stage, state in zip(plan.stages, so_far, strict=True) if not state.finished]
-    if not left:
-        return
-    say("timing a few steps of each stage on this machine")
-    # The last stage's recipe names all volumes that any stage reads.
-    material = load_material(plan.stages[-1].placed)
-    adapted = next(stage for stage in plan.stages if stage.name == "adapt").placed.recipe.network.spec
-    expected: list[Expected] = []
-    for stage, state in left:
-        loop, pace = stage.placed.recipe.loop, stage_pace(stage, material, adapted, seconds)
-        expected.append(
-            expect_training(
-                stage.name, pace, steps=loop.steps, done=state.done, validate_every=loop.validate_every
-            )
-        )
-    expected.append(expect_export(forward_s(plan.stages[-1].placed.recipe.network.spec, seconds)))
-    say(estimate_words(expected))
+def _tell_plan(plan: Plan, wishes: AdaptWishes, volumes: Volumes, say: Say) -> None:
+    """Say what was decided without the user's word."""
+    say(phantom_words(plan.stages[0].placed.recipe, wishes.phantoms))
+    read = parts_words(volumes.target_shape, plan.parts, wishes.target_slices)
+    if read is not None:
+        say(read)
 
 
 def _is_packed(output: Path, plan: Plan, so_far: list[StageState]) -> bool:
@@ -168,7 +164,7 @@ def _description(final: Run) -> str:
 
 def _alarms(plan: Plan) -> tuple[Alarm, ...]:
     return tuple(
-        Alarm(stage.name, sentence)
+        Alarm(stage.name, alarm_words(sentence), sentence)
         for stage in plan.stages
         for sentence in load_run(stage.folder).facts["alarms"]
     )

@@ -10,18 +10,23 @@ from dmn_export.adapt.defaults import (
     ADAPTATION,
     BUDGETS,
     CROP_PX,
+    DISTILLATION,
+    DRAWN,
     LEAST_ADAPTED,
-    LEAST_WORKING_NM,
+    PHANTOM_CLASS,
     STUDENT,
     Spent,
 )
+from dmn_export.adapt.made_up import phantom_keys, wants_phantoms
+from dmn_export.adapt.shared_keys import shared_keys
+from dmn_export.adapt.target_parts import Part, target_parts
 from dmn_export.adapt.volumes import Volumes
 from dmn_export.adapt.wishes import AdaptWishes
 from dmn_runtime.errors import UsageError
 from dmn_train.networks.sizes import SIZES, NetworkSpec
 from dmn_train.recipe import PlacedRecipe, laid_over, parse_recipe
 from dmn_train.run import Run
-from dmn_train.student.plan import path_from, without_nones
+from dmn_train.student.plan import path_from
 
 StageName = Literal["base", "adapt", "distil"]
 MEANING: dict[StageName, str] = {
@@ -29,8 +34,6 @@ MEANING: dict[StageName, str] = {
     "adapt": "adapt to the target, without labels",
     "distil": "teach the small student",
 }
-LEAST_SLICES = 10  # fewer are all trained on
-HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 8
 VALIDATIONS = 4
 
 
@@ -57,11 +60,13 @@ class Plan:
         stages: two or three of them, or one less with a run to start from.
         adapted: the run folder of the adapted network.
         final: the run folder that is packed: the student's, or the adapted network's.
+        parts: of the target that are read.
     """
 
     stages: tuple[Stage, ...]
     adapted: Path
     final: Path
+    parts: tuple[Part, ...]
 
     @property
     def distils(self) -> bool:
@@ -82,10 +87,11 @@ def plan_stages(
         base: the run of `wishes.init`.
 
     Raises:
-        UsageError: the student is larger than the network that it would learn from.
+        UsageError: the student is larger than the network that it would learn from, or `wishes.init` is of
+            another class.
         RecipeError: an override is wrong.
     """
-    budget, final = BUDGETS[wishes.budget], file_name(name)
+    final = file_name(name)
     student = _network(wishes, base)
     adapted = base.spec if base is not None else max(student, SIZES[LEAST_ADAPTED], key=_width)
     if _width(student) > _width(adapted):
@@ -95,31 +101,45 @@ def plan_stages(
             "or --init"
         )
     distils = student != adapted
-    common = _common(volumes, base)
-    target = {"image": volumes.target, "voxel_nm": list(volumes.target_nm)}
-    first = {**common, "name": f"{final}-base", "network": _numbers(adapted), **_spent(budget.base, wishes)}
+    shared = shared_keys(wishes, volumes, base)
+    # What the user lays over it decides what the made-up volumes and the target's parts are like.
+    settled = laid_over(shared, wishes.overrides)
+    working = settled.get("working_voxel_nm")
+    made_up = wants_phantoms(wishes.phantoms, settled.get("class_name", PHANTOM_CLASS))
+    parts = target_parts(volumes.target_shape, volumes.target_nm, _positive(working), wishes.target_slices)
+    target = {"target": [_target(volumes, part) for part in parts]}
     start = "base" if wishes.init is None else path_from(work.resolve(), wishes.init)
-    second = {
-        **common,
-        "name": f"{final}-adapted" if distils else final,
-        "network": _numbers(adapted),
-        "data": {**common["data"], "target": [target]},
-        "init": {"run": start},
-        "method": deepcopy(ADAPTATION),
-        **_spent(budget.adapt, wishes),
+    own: dict[StageName, dict[str, Any]] = {
+        "base": {"name": f"{final}-base", "network": _numbers(adapted)},
+        "adapt": {
+            "name": f"{final}-adapted" if distils else final,
+            "network": _numbers(adapted),
+            "data": target,
+            "init": {"run": start},
+            "method": deepcopy(ADAPTATION),
+        },
+        "distil": {
+            "name": final,
+            "network": _numbers(student),
+            "data": target,
+            "method": {"name": "distil", "distil": {"teacher": "adapt", **DISTILLATION}},
+        },
     }
-    third = {
-        **common,
-        "name": final,
-        "network": _numbers(student),
-        "data": {**common["data"], "target": [target]},
-        "method": {"name": "distil", "distil": {"teacher": "adapt"}},
-        **_spent(budget.distil, wishes),
-    }
-    wanted: list[tuple[StageName, dict[str, Any]]] = [] if base is not None else [("base", first)]
-    wanted += [("adapt", second), *([("distil", third)] if distils else [])]  # type: ignore[list-item]
-    stages = tuple(_stage(stage, values, wishes, work) for stage, values in wanted)
-    return Plan(stages, work / "adapt", stages[-1].folder)
+    wanted: list[StageName] = ["base"] if base is None else []
+    wanted += ["adapt", "distil"] if distils else ["adapt"]
+    stages = []
+    for stage in wanted:
+        extra = phantom_keys(stage, working or volumes.source_nm[1]) if made_up else ({}, {})
+        values = {**shared, **own[stage], **_spent(stage, wishes)}
+        values["data"] = {**shared["data"], **own[stage].get("data", {}), **extra[0]}
+        values["loop"] = {**values["loop"], **extra[1]}
+        stages.append(_stage(stage, values, wishes, work))
+    return Plan(tuple(stages), work / "adapt", stages[-1].folder, parts)
+
+
+def _positive(working: object) -> float | None:
+    """Return a length that an override may have made anything; the recipe's check refuses what is none."""
+    return float(working) if isinstance(working, int | float) and working > 0 else None
 
 
 def file_name(name: str) -> str:
@@ -151,51 +171,23 @@ def _numbers(spec: NetworkSpec) -> dict[str, int]:
     return {"base": spec.base, "levels": spec.levels, "context_slices": spec.context_slices}
 
 
-def _common(volumes: Volumes, base: Run | None) -> dict[str, Any]:
-    """Return what all stages share: input, labelled source, held-out slices."""
-    files = volumes.source
-    voxel_nm = list(volumes.source_nm)
-    source = {"image": files.image, "mask": files.mask, "valid": files.valid, "voxel_nm": voxel_nm}
-    common: dict[str, Any] = {"data": {"source": source}}
-    if base is None:
-        common["working_voxel_nm"] = working_nm(volumes)
-        common["validate"] = _held_out(volumes.source_shape[0])
-    else:
-        recipe = without_nones(base.placed.recipe.as_json())
-        kept = ("working_voxel_nm", "normalisation", "class_name")
-        common |= {key: recipe[key] for key in kept if key in recipe}
-        common["validate"] = _held_out_before(volumes, base)
-    given: dict[str, Any] = without_nones(common)
-    return given
+def _target(volumes: Volumes, part: Part) -> dict[str, Any]:
+    """Return one table of `data.target`; what is read whole needs no ranges."""
+    target: dict[str, Any] = {"image": volumes.target, "voxel_nm": list(volumes.target_nm)}
+    if part.slices != (0, volumes.target_shape[0]):
+        target["slices"] = list(part.slices)
+    if part.columns is not None:
+        target["columns"] = list(part.columns)
+    return target
 
 
-def working_nm(volumes: Volumes) -> float:
-    """Return the pixel size that the network works at: 10 nm, or that of a volume that is coarser."""
-    return max(LEAST_WORKING_NM, *volumes.source_nm[1:], *volumes.target_nm[1:])
-
-
-def _held_out(count: int) -> dict[str, Any] | None:
-    """Hold out the last tenth of the source's slices, 8 at most; none of a handful."""
-    if count < LEAST_SLICES:
-        return None
-    return {"slices": [count - min(MOST_HELD_OUT, int(HELD_OUT_SHARE * count)), count]}
-
-
-def _held_out_before(volumes: Volumes, base: Run) -> dict[str, Any] | None:
-    """Hold out what the run that is started from held out of the same source; else nothing."""
-    before = base.placed.recipe
-    image, validate = before.data.source.image, before.validate_
-    if image is None or validate is None or validate.slices is None:
-        return None
-    same = Path(base.placed.locate(image)).resolve() == Path(volumes.source.image)
-    return {"slices": list(validate.slices)} if same else None
-
-
-def _spent(spent: Spent, wishes: AdaptWishes) -> dict[str, Any]:
+def _spent(stage: StageName, wishes: AdaptWishes) -> dict[str, Any]:
+    spent: Spent = getattr(BUDGETS[wishes.budget], stage)
     loop = {
         "steps": spent.steps,
         "batch": spent.batch,
         "crop_px": CROP_PX,
+        "foreground_share": DRAWN[stage].foreground_share,
         "seed": wishes.seed,
         "validate_every": max(1, spent.steps // VALIDATIONS),
         "checkpoint_every": 50,

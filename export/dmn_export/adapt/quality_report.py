@@ -15,10 +15,17 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Alarm:
-    """A sentence of a training on what went wrong in it, and the stage's name."""
+    """What went wrong in a training.
+
+    Attributes:
+        stage: its name.
+        sentence: for people.
+        training: what the training itself said, in its own words.
+    """
 
     stage: str
     sentence: str
+    training: str
 
 
 def quality_path(package: Path) -> Path:

@@ -1,6 +1,6 @@
 """A look at the two volumes before anything is trained: are they there, do they fit, how large is a voxel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dmn_export.adapt.source_files import SourceFiles, find_source, whole_path
 from dmn_export.adapt.wishes import AdaptWishes
@@ -8,6 +8,8 @@ from dmn_runtime.errors import UsageError, VolumeError
 from dmn_runtime.geometry import Spacing, Triple
 from dmn_runtime.mask_file import open_mask
 from dmn_runtime.volume.open import open_volume
+
+LEAST_NM = 0.1
 
 
 @dataclass(frozen=True)
@@ -19,44 +21,85 @@ class Volumes:
         source_shape: voxels, zyx.
         source_nm: voxel size, zyx.
         target: full path of the unlabelled one.
+        target_shape: voxels, zyx.
         target_nm: voxel size, zyx.
+        source_bytes: of one voxel of the source's image.
+        target_bytes: of one voxel.
+        fingerprints: of the contents, by role: source, mask, valid, target.
     """
 
     source: SourceFiles
     source_shape: Triple
     source_nm: Spacing
     target: str
+    target_shape: Triple
     target_nm: Spacing
+    source_bytes: int = 1
+    target_bytes: int = 1
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
 
 def look_at(wishes: AdaptWishes) -> Volumes:
     """Open what the user named and close it again.
 
     Raises:
-        UsageError: it is not clear what is meant, the target is the source, or a voxel size is nowhere.
+        UsageError: it is not clear what is meant, the target is the source, or a voxel size is nowhere or in
+            another unit; `--target-slices` leaves the target.
         VolumeError: a file cannot be read, or image and mask differ in shape.
     """
     source = find_source(wishes.source)
-    shape, source_nm = _facts(source.image, wishes.source_voxel_nm, "--source-voxel-nm")
+    image = _facts(source.image, wishes.source_voxel_nm, "--source-voxel-nm")
+    found = {"source": image.fingerprint}
     for path, role in ((source.mask, "mask"), (source.valid, "valid mask")):
         if path is not None:
             with open_mask(path, role) as labels:  # type: ignore[arg-type]
-                if labels.shape != shape:
+                if labels.shape != image.shape:
                     raise VolumeError(
                         f"the {role} {path} has {labels.shape} voxels (zyx) and the image {source.image} has "
-                        f"{shape}: name the labels of this image"
+                        f"{image.shape}: name the labels of this image"
                     )
+                found[role] = labels.fingerprint()
     target = whole_path(wishes.target)
     if target in (source.image, source.mask, source.valid):
         raise UsageError(
             f"--target {wishes.target} is part of the labelled source: name the unlabelled volume to adapt to"
         )
-    _, target_nm = _facts(target, wishes.target_voxel_nm, "--target-voxel-nm")
-    return Volumes(source, shape, source_nm, target, target_nm)
+    stack = _facts(target, wishes.target_voxel_nm, "--target-voxel-nm")
+    found["target"] = stack.fingerprint
+    chosen = wishes.target_slices
+    if chosen is not None and chosen[1] > stack.shape[0]:
+        raise UsageError(
+            f"--target-slices {chosen[0]},{chosen[1]} leaves the target, which has {stack.shape[0]} slices"
+        )
+    return Volumes(
+        source,
+        image.shape,
+        image.voxel_nm,
+        target,
+        stack.shape,
+        stack.voxel_nm,
+        image.voxel_bytes,
+        stack.voxel_bytes,
+        found,
+    )
 
 
-def _facts(path: str, voxel_nm: Spacing | None, option: str) -> tuple[Triple, Spacing]:
+@dataclass(frozen=True)
+class _Facts:
+    shape: Triple
+    voxel_nm: Spacing
+    voxel_bytes: int
+    fingerprint: str
+
+
+def _facts(path: str, voxel_nm: Spacing | None, option: str) -> _Facts:
     with open_volume(path, voxel_nm=voxel_nm) as volume:
         if volume.voxel_nm is None:
             raise UsageError(f"{path} does not say its voxel size: add {option} Z,Y,X, in nm")
-        return volume.shape, volume.voxel_nm
+        if min(volume.voxel_nm) < LEAST_NM:
+            told = ",".join(f"{edge:g}" for edge in volume.voxel_nm)
+            raise UsageError(
+                f"{path} has voxels of {told} nm, less than an atom: give {option} Z,Y,X in nm (0.01 um are "
+                "10 nm)"
+            )
+        return _Facts(volume.shape, volume.voxel_nm, volume.dtype.itemsize, volume.fingerprint())

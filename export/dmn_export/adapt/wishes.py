@@ -24,6 +24,10 @@ class AdaptWishes:
         init: a finished run on the source, in place of the first stage.
         seed: of everything that is drawn.
         overrides: laid over the recipe of every stage, as "loop.batch=4".
+        class_name: what the foreground is; None: that of `init`, or the recipes' own default.
+        phantoms: learn from made-up volumes too; None: where the class is what these hold.
+        target_slices: [first, one past the last] slice of the target that is read; None: all, or of a large
+            one blocks spread over it.
     """
 
     source: str
@@ -35,3 +39,6 @@ class AdaptWishes:
     init: Path | None = None
     seed: int = 0
     overrides: tuple[str, ...] = ()
+    class_name: str | None = None
+    phantoms: bool | None = None
+    target_slices: tuple[int, int] | None = None

@@ -1,6 +1,7 @@
 """The work folder of an adaptation: what was wished for, and how far each stage has come.
 
-adapt.json    format "dmn-adapt", version 1: the wishes that its runs belong to; written before the first step
+adapt.json    format "dmn-adapt", version 2: the wishes that its runs belong to and the fingerprints of their
+              data; written before the first step
 base, adapt, distil   run folders (docs/training.md)
 """
 
@@ -21,7 +22,7 @@ from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON, load_run
 
 ADAPT_JSON = "adapt.json"
 FORMAT = "dmn-adapt"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STAGE_FOLDERS = ("base", "adapt", "distil")
 
 
@@ -53,16 +54,28 @@ def record_of(wishes: AdaptWishes, volumes: Volumes) -> dict[str, Any]:
         "--init": None if wishes.init is None else str(wishes.init.resolve()),
         "--seed": wishes.seed,
         "--set": list(wishes.overrides),
+        "--class": wishes.class_name,
+        "--phantoms": wishes.phantoms,
+        "--target-slices": None if wishes.target_slices is None else list(wishes.target_slices),
     }
 
 
-def check_work(folder: Path, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+def check_work(
+    folder: Path, record: dict[str, Any], fingerprints: dict[str, str], *, resume: bool, overwrite: bool
+) -> None:
     """Refuse a folder that must not be written into; change nothing.
+
+    Args:
+        folder: of the runs.
+        record: `record_of` the wishes.
+        fingerprints: of the volumes, by role.
+        resume: go on with what is there.
+        overwrite: begin anew.
 
     Raises:
         OutputError: it is a file, or holds something, and neither `resume` nor `overwrite` is given, or what
             it holds is no adaptation, or the run to begin from.
-        RunError: it is to be resumed, but holds no adaptation, or one with other wishes.
+        RunError: it is to be resumed, but holds no adaptation, or one with other wishes or of other data.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, wanted a folder for the runs: choose another --work")
@@ -71,7 +84,7 @@ def check_work(folder: Path, record: dict[str, Any], *, resume: bool, overwrite:
     if resume:
         if not mine:
             raise RunError(f"{folder} holds no adaptation to go on with: start it without --resume")
-        _check_same(folder, record)
+        _check_same(folder, record, fingerprints)
     elif holds and not mine:
         raise OutputError(
             f"{folder} holds something that is no adaptation, so it is kept: choose another --work"
@@ -90,11 +103,12 @@ def is_begun(folder: Path) -> bool:
     return (folder / ADAPT_JSON).is_file()
 
 
-def _check_same(folder: Path, record: dict[str, Any]) -> None:
+def _check_same(folder: Path, record: dict[str, Any], fingerprints: dict[str, str]) -> None:
     path = folder / ADAPT_JSON
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         kind, version, before = stored["format"], stored["format_version"], stored["wishes"]
+        data = stored.get("data", {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
     if (kind, version) != (FORMAT, FORMAT_VERSION):
@@ -105,9 +119,15 @@ def _check_same(folder: Path, record: dict[str, Any]) -> None:
                 f"{folder} was begun with {option} {json.dumps(before.get(option))} and is now to go on with "
                 f"{json.dumps(now)}: resume with the same options, or choose another --work"
             )
+    for role, found in fingerprints.items():
+        if data.get(role) != found:
+            raise RunError(
+                f"the {role} is not the one that {folder} was begun with (fingerprints differ): put it back, "
+                "or choose another --work"
+            )
 
 
-def begin_work(folder: Path, record: dict[str, Any], *, resume: bool) -> None:
+def begin_work(folder: Path, record: dict[str, Any], fingerprints: dict[str, str], *, resume: bool) -> None:
     """Make a checked folder ready; unless it is resumed, the runs of a former adaptation are dropped.
 
     Raises:
@@ -121,7 +141,8 @@ def begin_work(folder: Path, record: dict[str, Any], *, resume: bool) -> None:
             former = folder / name
             if (former / RUN_JSON).is_file() or (former / STARTED_JSON).is_file():
                 shutil.rmtree(former)
-    write_json(folder / ADAPT_JSON, {"format": FORMAT, "format_version": FORMAT_VERSION, "wishes": record})
+    kind = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    write_json(folder / ADAPT_JSON, {**kind, "wishes": record, "data": fingerprints})
 
 
 def states(plan: Plan, *, resume: bool) -> list[StageState]:

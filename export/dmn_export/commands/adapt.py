@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dmn_runtime.errors import UsageError
+
 if TYPE_CHECKING:
     from dmn_export.adapt.execute import Adapted
 
@@ -35,6 +37,23 @@ def command(
     init: Annotated[
         Path | None,
         typer.Option(help="A finished run on the source to begin from, instead of training one."),
+    ] = None,
+    class_: Annotated[
+        str | None, typer.Option("--class", help="What the mask's foreground is [mitochondrion].")
+    ] = None,
+    phantoms: Annotated[
+        bool | None,
+        typer.Option(
+            "--phantoms/--no-phantoms",
+            help="Learn from made-up volumes with mitochondria too [where these are the class].",
+        ),
+    ] = None,
+    target_slices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST,STOP",
+            help="Slices of the target that are read, STOP not [all; of a large one some, spread over it].",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     work: Annotated[
@@ -78,6 +97,9 @@ def command(
         init,
         seed,
         tuple(set_ or []),
+        class_,
+        phantoms,
+        None if target_slices is None else _slices(target_slices),
     )
     runs = work or output.with_suffix(".adapt")
     try:
@@ -99,6 +121,16 @@ def command(
             _say("stopped before anything was learned or written: the same command begins again")
         raise
     typer.echo(_summary(adapted, target, target_voxel_nm))
+
+
+def _slices(text: str) -> tuple[int, int]:
+    """Parse "FIRST,STOP"; refuse what is no range."""
+    first, comma, stop = text.partition(",")
+    if not (comma and first.isdecimal() and stop.isdecimal() and int(first) < int(stop)):
+        raise UsageError(
+            f"--target-slices {text}: wanted FIRST,STOP counted from 0, STOP not taken, as 40,80"
+        )
+    return int(first), int(stop)
 
 
 def _say(sentence: str) -> None:

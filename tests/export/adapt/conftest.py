@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from dmn_export import pipeline
-from dmn_export.adapt import execute, plan
-from dmn_export.adapt.defaults import Budget, Spent
+from dmn_export.adapt import execute, made_up, plan
+from dmn_export.adapt.defaults import Budget, Drawn, Spent
 from dmn_export.adapt.wishes import AdaptWishes
 from dmn_export.pipeline import Wishes
 from dmn_train.networks.sizes import NetworkSpec
@@ -72,6 +72,7 @@ def wishes(two_volumes: Path) -> AdaptWishes:
         (10.0, 10.0, 10.0),
         (10.0, 10.0, 10.0),
         seed=1,
+        class_name="disc",  # for which nothing is made up
         overrides=TINY,
     )
 
@@ -82,6 +83,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = Budget(Spent(60, 4, 1e-2, 5), Spent(60, 4, 1e-2, 5), Spent(40, 4, 1e-2, 5))
     monkeypatch.setattr(plan, "SIZES", {"s8": NetworkSpec(2, 2, 0), "s16": NetworkSpec(4, 2, 0)})
     monkeypatch.setitem(plan.BUDGETS, "standard", spent)
+    for stage in ("base", "adapt", "distil"):
+        monkeypatch.setitem(made_up.DRAWN, stage, Drawn(2, plan.DRAWN[stage].foreground_share))
+    monkeypatch.setattr(made_up, "PHANTOM_SHAPE", (1, 96, 96))
     monkeypatch.setattr(pipeline, "TILE_PX", 64)
     monkeypatch.setattr(execute, "Wishes", partial(Wishes, precisions=("fp32",)))
     monkeypatch.setattr(agreement, "TILES", 4)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from dmn_export.adapt.defaults import ADAPTATION, BUDGETS
-from dmn_export.adapt.plan import Plan, file_name, plan_stages, working_nm
+from dmn_export.adapt.defaults import ADAPTATION, BUDGETS, DISTILLATION, DRAWN, PHANTOM_SHAPE, PHANTOM_SHARE
+from dmn_export.adapt.made_up import phantom_words
+from dmn_export.adapt.plan import Plan, file_name, plan_stages
+from dmn_export.adapt.shared_keys import working_nm
 from dmn_export.adapt.source_files import SourceFiles
 from dmn_export.adapt.volumes import Volumes
 from dmn_export.adapt.wishes import AdaptWishes
@@ -16,9 +18,8 @@ from dmn_runtime.errors import RecipeError, UsageError
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.recipe import PlacedRecipe, parse_recipe
 
-VOLUMES = Volumes(
-    SourceFiles("/d/image.tif", "/d/mask.tif"), (20, 300, 300), (5.0, 5.0, 5.0), "/d/t.tif", (50.0, 4.6, 4.6)
-)
+SOURCE = SourceFiles("/d/image.tif", "/d/mask.tif")
+VOLUMES = Volumes(SOURCE, (20, 300, 300), (5.0, 5.0, 5.0), "/d/t.tif", (30, 400, 400), (50.0, 4.6, 4.6))
 WISHES = AdaptWishes("/d", "/d/t.tif")
 
 
@@ -37,7 +38,8 @@ def run_of(spec: NetworkSpec, slices: list[int] | None = None, image: str = "/d/
     }
     if slices:
         values["validate"] = {"slices": slices}
-    return SimpleNamespace(spec=spec, placed=PlacedRecipe(parse_recipe(values, "r"), Path("/r")))
+    placed = PlacedRecipe(parse_recipe(values, "r"), Path("/r"))
+    return SimpleNamespace(spec=spec, placed=placed, class_name="vesicle")
 
 
 def test_by_default_a_base_run_is_adapted_and_nothing_is_distilled() -> None:
@@ -65,6 +67,7 @@ def test_a_small_student_is_taught_by_the_adapted_network() -> None:
     assert distil.method.distil is not None
     assert made.stages[2].placed.locate(distil.method.distil.teacher) == "/w/adapt"
     assert (distil.init, adapt.name, distil.name) == (None, "mito-adapted", "mito")
+    assert distil.method.distil.views == DISTILLATION["views"]
 
 
 def test_a_large_student_is_adapted_itself() -> None:
@@ -141,3 +144,70 @@ def test_a_valid_mask_goes_along() -> None:
 @pytest.mark.parametrize(("name", "file"), [("mito", "mito"), ("_my mito", "my-mito"), ("é", "adapted")])
 def test_any_package_names_its_runs(name: str, file: str) -> None:
     assert file_name(name) == file
+
+
+def extras(wishes: AdaptWishes, volumes: Volumes = VOLUMES, base: Any = None) -> list[int]:
+    """Return how many made-up volumes each stage draws."""
+    recipes = [stage.placed.recipe for stage in plan(wishes, volumes, base).stages]
+    return [0 if recipe.data.extra is None else recipe.data.extra.count for recipe in recipes]
+
+
+def test_most_crops_are_made_up_and_adapted_ones_lie_anywhere() -> None:
+    for stage in plan(replace(WISHES, student="s8")).stages:
+        recipe, drawn = stage.placed.recipe, DRAWN[stage.name]
+        assert recipe.data.extra is not None
+        assert (recipe.data.extra.count, recipe.data.extra.shape) == (drawn.phantoms, PHANTOM_SHAPE)
+        assert recipe.loop.extra_share == PHANTOM_SHARE
+        assert recipe.loop.foreground_share == drawn.foreground_share
+    assert [DRAWN[name].foreground_share for name in ("base", "adapt", "distil")] == [0.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "nm"), [((), 16.0), (("working_voxel_nm=8",), 8.0), (("data.extra.voxel_nm=7.0",), 7.0)]
+)
+def test_made_up_volumes_lie_on_the_working_grid(overrides: tuple[str, ...], nm: float) -> None:
+    coarse = replace(VOLUMES, target_nm=(50.0, 16.0, 16.0))
+    recipe = plan(replace(WISHES, overrides=overrides), coarse).stages[0].placed.recipe
+    assert recipe.data.extra is not None
+    assert recipe.data.extra.voxel_nm == nm
+
+
+@pytest.mark.parametrize(
+    ("keys", "counts", "words"),
+    [
+        ({}, [80, 24], "the class is mitochondrion: 80% of the crops to learn from are of made-up volumes"),
+        ({"phantoms": False}, [0, 0], "the class is mitochondrion: no made-up volumes"),
+        ({"class_name": "synapse"}, [0, 0], "the class is synapse: no made-up volumes, since these hold"),
+        ({"overrides": ("class_name=synapse",)}, [0, 0], "the class is synapse: no made-up volumes, since"),
+        ({"class_name": "mito", "phantoms": True}, [80, 24], "the class is mito: 80% of the crops to learn"),
+    ],
+)
+def test_made_up_volumes_are_for_the_class_that_they_hold(
+    keys: dict[str, Any], counts: list[int], words: str
+) -> None:
+    wishes = replace(WISHES, **keys)
+    assert extras(wishes) == counts
+    assert phantom_words(plan(wishes).stages[0].placed.recipe, wishes.phantoms).startswith(words)
+
+
+def test_the_class_of_a_run_to_begin_from_decides() -> None:
+    wishes, run = replace(WISHES, init=Path("/r/run")), run_of(NetworkSpec(16, 3, 1))
+    assert extras(wishes, base=run) == [0]
+    assert extras(replace(wishes, class_name="vesicle", phantoms=True), base=run) == [24]
+    with pytest.raises(UsageError, match="--class synapse is not what --init /r/run finds, vesicle"):
+        plan(replace(wishes, class_name="synapse"), base=run)
+
+
+def test_of_a_large_target_parts_are_named() -> None:
+    large = replace(VOLUMES, target_shape=(9000, 4096, 4096))
+    first, *_, last = plan(volumes=large).stages[1].placed.recipe.data.target
+    assert (first.image, first.slices, first.columns) == ("/d/t.tif", (0, 8), None)
+    assert (last.slices, last.columns) == ((8992, 9000), None)
+    few = plan(replace(WISHES, target_slices=(3, 9))).stages[1].placed.recipe.data.target
+    assert [(one.slices, one.columns) for one in few] == [((3, 9), None)]
+
+
+def test_a_working_size_that_is_none_is_refused() -> None:
+    for value in ("-1.0", "coarse"):
+        with pytest.raises(RecipeError, match="working_voxel_nm"):
+            plan(replace(WISHES, overrides=(f"working_voxel_nm={value}",)))

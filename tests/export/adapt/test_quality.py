@@ -84,9 +84,9 @@ def test_without_objects_there_are_no_shapes(missing: str, where: str) -> None:
 
 
 def test_the_report_repeats_alarms_and_ends_with_what_it_is_not() -> None:
-    lines = quality_lines(findings(GOOD), [Alarm("adapt", "the teacher is sure of 0.10% of it")])
+    lines = quality_lines(findings(GOOD), [Alarm("adapt", "hardly certain", "the teacher is sure of 0.1%")])
     assert lines[0] == "quality, estimated without a label of the target:"
     assert [line.split()[0] for line in lines[1:5]] == ["agreement", "uncertainty", "foreground", "shape"]
-    assert lines[5] == "  alarm of stage adapt: the teacher is sure of 0.10% of it"
+    assert lines[5] == "  alarm of stage adapt: hardly certain"
     assert lines[6] == f"  {CAVEAT}"
     assert "none of this replaces labels" in CAVEAT

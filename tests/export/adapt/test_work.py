@@ -15,21 +15,22 @@ from dmn_runtime.errors import DmnError, OutputError, RunError
 from dmn_train.loop import Progress, train
 
 RECORD: dict[str, Any] = {"--budget": "quick", "--seed": 0, "--student": None}
+DATA = {"source": "a1", "mask": "b2", "target": "c3"}
 
 
 def begun(folder: Path) -> Path:
-    begin_work(folder, RECORD, resume=False)
+    begin_work(folder, RECORD, DATA, resume=False)
     return folder
 
 
 def test_a_new_folder_is_begun_and_gone_on_with(tmp_path: Path) -> None:
     folder = tmp_path / "mito.adapt"
-    check_work(folder, RECORD, resume=False, overwrite=False)
+    check_work(folder, RECORD, DATA, resume=False, overwrite=False)
     assert not folder.exists()
-    check_work(begun(folder), RECORD, resume=True, overwrite=False)
+    check_work(begun(folder), RECORD, DATA, resume=True, overwrite=False)
     stored = json.loads((folder / "adapt.json").read_text())
-    assert (stored["format"], stored["format_version"], stored["wishes"]) == ("dmn-adapt", 1, RECORD)
-    check_work(folder, RECORD, resume=False, overwrite=True)
+    assert stored == {"format": "dmn-adapt", "format_version": 2, "wishes": RECORD, "data": DATA}
+    check_work(folder, RECORD, DATA, resume=False, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_new_folder_is_begun_and_gone_on_with(tmp_path: Path) -> None:
         ("other", {"overwrite": True}, OutputError, "holds something that is no adaptation, so it is kept"),
         ("begun", {}, OutputError, "holds a former adaptation: give --resume to go on with it"),
         ("damaged", {"resume": True}, RunError, "is damaged"),
-        ("newer", {"resume": True}, RunError, "is dmn-adapt version 2, wanted dmn-adapt version 1"),
+        ("newer", {"resume": True}, RunError, "is dmn-adapt version 3, wanted dmn-adapt version 2"),
         (
             "quick",
             {"resume": True},
@@ -59,7 +60,12 @@ def test_what_must_not_be_written_into_is_kept(
     tmp_path: Path, made: str, keys: dict[str, bool], kind: type[DmnError], sentence: str
 ) -> None:
     folder = tmp_path / "work"
-    stored = {"format": "dmn-adapt", "format_version": 1, "wishes": {**RECORD, "--budget": "thorough"}}
+    stored = {
+        "format": "dmn-adapt",
+        "format_version": 2,
+        "wishes": {**RECORD, "--budget": "thorough"},
+        "data": DATA,
+    }
     if made == "file":
         folder.write_bytes(b"")
     elif made != "nothing":
@@ -67,22 +73,29 @@ def test_what_must_not_be_written_into_is_kept(
         text = {
             "other": None,
             "damaged": "{",
-            "newer": json.dumps({**stored, "format_version": 2}),
+            "newer": json.dumps({**stored, "format_version": 3}),
         }.get(made, json.dumps(stored))
         (folder / ("notes.txt" if text is None else "adapt.json")).write_text(text or "mine")
     before = sorted(folder.iterdir()) if folder.is_dir() else []
     with pytest.raises(kind) as caught:
-        check_work(folder, RECORD, **{"resume": False, "overwrite": False, **keys})
+        check_work(folder, RECORD, DATA, **{"resume": False, "overwrite": False, **keys})
     assert sentence in str(caught.value)
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
+
+
+@pytest.mark.parametrize("role", DATA)
+def test_other_data_under_the_same_name_is_not_gone_on_with(tmp_path: Path, role: str) -> None:
+    folder = begun(tmp_path / "work")
+    with pytest.raises(RunError, match=f"the {role} is not the one that .* was begun with"):
+        check_work(folder, RECORD, {**DATA, role: "new"}, resume=True, overwrite=False)
 
 
 def test_the_run_to_begin_from_is_not_dropped(tmp_path: Path) -> None:
     work = begun(tmp_path / "mito.adapt")
     inside, beside = ({**RECORD, "--init": str(folder / "base")} for folder in (work, tmp_path))
     with pytest.raises(OutputError, match="so that is kept: choose another --work"):
-        check_work(work, inside, resume=False, overwrite=True)
-    check_work(work, beside, resume=False, overwrite=True)
+        check_work(work, inside, DATA, resume=False, overwrite=True)
+    check_work(work, beside, DATA, resume=False, overwrite=True)
 
 
 def test_to_begin_anew_drops_former_runs_and_nothing_else(tmp_path: Path) -> None:
@@ -90,7 +103,7 @@ def test_to_begin_anew_drops_former_runs_and_nothing_else(tmp_path: Path) -> Non
     for name, file in (("base", "run.json"), ("adapt", "started.json"), ("distil", "notes.txt")):
         (folder / name).mkdir()
         (folder / name / file).write_text("{}")
-    begin_work(folder, RECORD, resume=True)
+    begin_work(folder, RECORD, DATA, resume=True)
     assert (folder / "base" / "run.json").exists()
     begun(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["adapt.json", "distil"]
@@ -101,7 +114,7 @@ def test_stages_are_recognised_by_their_runs(wishes: AdaptWishes, tmp_path: Path
     short = replace(wishes, overrides=(*wishes.overrides, "loop.steps=4", "loop.checkpoint_every=2"))
     volumes = look_at(short)
     plan = plan_stages(short, volumes, "mito", tmp_path / "work")
-    begin_work(tmp_path / "work", record_of(short, volumes), resume=False)
+    begin_work(tmp_path / "work", record_of(short, volumes), volumes.fingerprints, resume=False)
     assert states(plan, resume=True) == [FRESH, FRESH]
     base, adapted = plan.stages
 

@@ -25,7 +25,7 @@ def adapted(package: Path) -> execute.Adapted:
         SimpleNamespace(path=package, contract=contract),  # type: ignore[arg-type]
         ("fp16 by cpu is slower",),
         (Finding("agreement", 0.9, "good", "steady"),),
-        (Alarm("adapt", "it collapsed"),),
+        (Alarm("adapt", "it collapsed", "the pseudo-labels hold little"),),
         package.with_suffix(".quality.json"),
     )
 
@@ -57,6 +57,7 @@ def test_options_arrive_and_the_summary_is_told(
     ]
     more = ["--source-voxel-nm", "5,5,5", "--target-voxel-nm", "50,4.6,4.6", "--student", "s8", "--seed", "2"]
     more += ["--budget", "quick", "--init", "run", "--work", "w", "--set", "loop.batch=2", "--resume"]
+    more += ["--class", "synapse", "--no-phantoms", "--target-slices", "3,40"]
     assert main([*WORDS, "-o", str(package), *more]) == 0
     wished = replace(
         plain,
@@ -67,6 +68,9 @@ def test_options_arrive_and_the_summary_is_told(
         init=Path("run"),
         seed=2,
         overrides=("loop.batch=2",),
+        class_name="synapse",
+        phantoms=False,
+        target_slices=(3, 40),
     )
     assert asked.pop() == (wished, package, Path("w"), True, False)
     # A volume that does not say its voxel size is not read without it.
@@ -84,7 +88,7 @@ def test_ctrl_c_says_how_to_go_on(
     told = capsys.readouterr().err
     assert "stopped before anything was learned or written: the same command begins again" in told
     assert "--resume" not in told
-    begin_work(tmp_path / "mito.adapt", {}, resume=False)
+    begin_work(tmp_path / "mito.adapt", {}, {}, resume=False)
     assert main([*WORDS, "-o", str(tmp_path / "mito.zip")]) == EXIT_INTERRUPTED
     assert "the same command with --resume goes on from here" in capsys.readouterr().err
 
@@ -94,6 +98,8 @@ def test_ctrl_c_says_how_to_go_on(
     [
         ([], "names no folder and no two volumes that exist"),
         (["--source-voxel-nm", "5"], "--source-voxel-nm"),
+        (["--target-slices", "40"], "--target-slices 40: wanted FIRST,STOP"),
+        (["--target-slices", "40,40"], "--target-slices 40,40: wanted FIRST,STOP"),
     ],
 )
 def test_a_fault_is_one_sentence_and_status_2(

@@ -1,0 +1,27 @@
+"""A training's alarms, told again without its own words."""
+
+import pytest
+
+from dmn_export.adapt.alarm_words import OTHER, alarm_words
+from dmn_train.alarms import confidence_alarm, foreground_alarm
+
+OWN_WORDS = ("pseudo", "init.run", "teacher", "method")
+
+
+@pytest.mark.parametrize(
+    ("alarm", "told"),
+    [
+        (foreground_alarm(0.001, 0.1), "less than 0.2 times the source's share of foreground"),
+        (foreground_alarm(0.9, 0.1), "more than 5 times the source's share of foreground"),
+        (confidence_alarm(0.001), "hardly a pixel of the target (below 1%) was certain"),
+    ],
+)
+def test_every_alarm_of_these_methods_has_words(alarm: str | None, told: str) -> None:
+    assert alarm is not None
+    words = alarm_words(alarm)
+    assert words.startswith(f"while it learned, {told}")
+    assert not any(own in words for own in OWN_WORDS)
+
+
+def test_of_an_unknown_alarm_is_told_that_there_is_one() -> None:
+    assert alarm_words("the bank of prototypes has collapsed") == OTHER
