@@ -8,6 +8,7 @@ import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from dmn_export import pipeline
 from dmn_export.adapt import execute, made_up, plan
@@ -45,6 +46,14 @@ def discs(seed: int, noise: float, gamma: float) -> tuple[NDArray[np.uint8], NDA
     return (255 * (grey / 255) ** gamma).astype(np.uint8), mask
 
 
+def faint_discs(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return slices whose discs are fainter than those of `discs`, in noise as coarse as their edges."""
+    _, mask = discs(seed, 0.0, 1.0)
+    noise = gaussian_filter(np.random.default_rng(7).normal(0, 1, SHAPE), (0, 1, 1))
+    grey = np.where(mask == 1, 95.0, 155.0) + 14.0 * noise / noise.std()
+    return grey.clip(0, 255).astype(np.uint8), mask
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
@@ -61,6 +70,15 @@ def two_volumes(tmp_path: Path) -> Path:
     tifffile.imwrite(tmp_path / "target.tif", image, photometric="minisblack")
     tifffile.imwrite(tmp_path / "truth.tif", mask, photometric="minisblack")
     return tmp_path
+
+
+@pytest.fixture
+def faint_target(two_volumes: Path) -> Path:
+    """Put a target in place of the other that a network of the source recognises in part."""
+    image, mask = faint_discs(51)
+    tifffile.imwrite(two_volumes / "target.tif", image, photometric="minisblack")
+    tifffile.imwrite(two_volumes / "truth.tif", mask, photometric="minisblack")
+    return two_volumes
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from dmn_export.adapt import execute, memory
+from dmn_export.adapt import execute, memory, plan
+from dmn_export.adapt.defaults import Budget, Spent
 from dmn_export.adapt.execute import Adapted, adapt, train_quietly
 from dmn_export.adapt.quality_report import quality_path
 from dmn_export.adapt.volumes import look_at
@@ -24,6 +25,7 @@ from dmn_runtime.selftest import run_test_tile
 from dmn_train.finish import Outcome
 from dmn_train.loop import Progress, train
 from dmn_train.material import load_material
+from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.recipe import PlacedRecipe, parse_recipe
 from dmn_train.run import Run, load_run
 from dmn_train.student.plan import without_nones
@@ -77,6 +79,39 @@ def test_two_volumes_become_a_package_that_beats_the_source_alone(
     assert adapted.package.contract.description == (
         "disc segmentation, learned from image.tif and adapted without labels to target.tif."
     )
+
+
+def trained_iou(stage: plan.Stage, folder: Path) -> float:
+    train(stage.placed, stage.folder)
+    return target_iou(load_run(stage.folder), folder)
+
+
+def ious_of(wishes: AdaptWishes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Return the IoU on the target of the source alone, of the default and, from the same base, of AdaBN."""
+    volumes, work = look_at(wishes), folder / f"seed{wishes.seed}"
+    base, default = plan.plan_stages(wishes, volumes, "mito", work).stages
+    with monkeypatch.context() as other:
+        other.setattr(plan, "ADAPTATION", {"name": "adabn"})
+        adabn = plan.plan_stages(wishes, volumes, "mito", work).stages[1]
+    found = {"source": trained_iou(base, folder), "default": trained_iou(default, folder)}
+    return {**found, "adabn": trained_iou(replace(adabn, folder=work / "adabn"), folder)}
+
+
+def test_the_default_adaptation_is_more_than_new_statistics(
+    wishes: AdaptWishes, faint_target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Spent(120, 4, 3e-3, 5)
+    monkeypatch.setattr(plan, "SIZES", {"s16": NetworkSpec(4, 2, 0)})
+    monkeypatch.setitem(plan.BUDGETS, "standard", Budget(Spent(240, 4, 1e-2, 5), short, short))
+    own_rates = tuple(one for one in wishes.overrides if not one.startswith("optimiser.lr"))
+    found = [
+        ious_of(replace(wishes, seed=seed, overrides=own_rates), faint_target, monkeypatch)
+        for seed in range(3)
+    ]
+    mean = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+    # When this was written: 0.68 to 0.75 of the source alone, 0.85 to 0.92 of AdaBN, 0.88 to 0.95.
+    assert mean["default"] > mean["source"] + 0.1
+    assert mean["default"] > mean["adabn"] + 0.005
 
 
 class Stopped(Exception):
