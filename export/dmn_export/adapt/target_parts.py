@@ -46,7 +46,7 @@ def target_parts(
     slices = max(1, TARGET_VOXELS // (height * wide))
     blocks = max(min(TARGET_BLOCKS, slices), ceil_div(slices, depth))
     thick = slices // blocks
-    starts = spread(depth, thick, TARGET_BLOCKS)
+    starts = spread(depth, thick, min(TARGET_BLOCKS, blocks))
     firsts = [starts[number % len(starts)] for number in range(blocks)]
     return tuple(
         Part((first, first + thick), strips[number * len(strips) // blocks])

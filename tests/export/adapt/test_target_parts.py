@@ -60,7 +60,7 @@ EDGES = st.integers(1, 60_000)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.tuples(EDGES, EDGES, EDGES), st.sampled_from([5.0, 10.0, 30.0]))
+@given(st.tuples(EDGES, EDGES, EDGES), st.sampled_from([5.0, 10.0, 30.0, 100.0]))
 def test_parts_lie_inside_and_are_bounded(shape: tuple[int, int, int], working: float) -> None:
     depth, height, width = shape
     voxels = 0
@@ -91,3 +91,9 @@ def test_much_of_a_large_target_is_read(shape: tuple[int, int, int]) -> None:
     )
     assert read > TARGET_VOXELS / 2
     assert len(set(parts)) == len(parts)
+    assert all(0 <= part.slices[0] < part.slices[1] <= shape[0] for part in parts)
+
+
+def test_of_huge_slices_there_are_fewer_blocks() -> None:
+    parts = target_parts((100, 20_000, 15_000), (100.0, 10.0, 10.0), 100.0)
+    assert parts == (Part((0, 1), None), Part((49, 50), None), Part((99, 100), None))
