@@ -23,7 +23,7 @@ PHANTOM_SHARE = 0.8
 PHANTOM_SHAPE = (3, 384, 384)
 
 TARGET_VOXELS = 2**30
-"""Of the target's raw voxels as many are read, or fewer: more than any budget takes crops of."""
+"""Of the target's raw voxels as many are read, or fewer; in memory they lie once raw and once resampled."""
 TARGET_BLOCKS = 8
 """Blocks of slices that these lie in, spread over the volume."""
 SLICE_PX = 2**22
