@@ -340,6 +340,8 @@ class PseudoLabelSection(Section):
         high: probability of a confident foreground pixel, at least.
         low: of a confident background pixel, at most.
         agreement: leave out pixels that the teacher's views put into different classes.
+        most_foreground: share of the target's pixels that may be foreground at most (`ceiling.py`); None is
+            no bound.
         loss: cross_entropy; bce_dice: with Dice, which turns what is unsure into foreground; symmetric: 0.1
             cross-entropy + reverse cross-entropy.
     """
@@ -350,6 +352,7 @@ class PseudoLabelSection(Section):
     high: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.9
     low: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
     agreement: bool = True
+    most_foreground: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     loss: Literal["cross_entropy", "bce_dice", "symmetric"] = "cross_entropy"
 
 

@@ -98,15 +98,15 @@ def gradients(module: torch.nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("align", ["none", "dann"])
+@pytest.mark.parametrize(
+    "keys", [{"align": "none"}, {"align": "dann"}, {"labels": {"most_foreground": 0.1}}], ids=str
+)
 def test_without_its_parts_it_is_mean_teacher_to_the_bit(
-    network: DomainNetwork, batch: Batch, spec: NetworkSpec, align: str
+    network: DomainNetwork, batch: Batch, spec: NetworkSpec, keys: dict[str, Any]
 ) -> None:
-    section = DismemnetSection.model_validate_json(json.dumps({**OFF, "align": align}))
+    section = DismemnetSection.model_validate_json(json.dumps({**OFF, **keys}))
     makers: tuple[Callable[[], MeanTeacher | Dismemnet], ...] = (
-        lambda: MeanTeacher(
-            MeanTeacherSection.model_validate_json(json.dumps({"align": align})), LossSection(), spec
-        ),
+        lambda: MeanTeacher(MeanTeacherSection.model_validate_json(json.dumps(keys)), LossSection(), spec),
         lambda: Dismemnet(section, LossSection(), spec, FACTS),
     )
     results = []

@@ -12,7 +12,13 @@ from dmn_train.methods.base import views_of
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.pseudo_labels import make_pseudo_labels, pseudo_label_loss
-from dmn_train.sections import DannSection, LossSection, MeanTeacherSection, ViewsSection
+from dmn_train.sections import (
+    DannSection,
+    LossSection,
+    MeanTeacherSection,
+    PseudoLabelSection,
+    ViewsSection,
+)
 from dmn_train.views import TargetViews, masked_view
 
 
@@ -176,3 +182,15 @@ def test_no_view_is_the_strong_view() -> None:
     with pytest.raises(ValueError, match="views changes nothing"):
         MeanTeacherSection(views=ViewsSection(hidden_share=0.0))
     assert MeanTeacherSection(masked_weight=0.0, views=ViewsSection(hidden_share=0.0)).masked_weight == 0.0
+
+
+def test_the_foreground_has_a_ceiling_where_one_is_wanted(
+    network: DomainNetwork, batch: Batch, spec: NetworkSpec
+) -> None:
+    free = make(network, spec).losses(network, batch, progress=1.0)
+    labels = PseudoLabelSection(most_foreground=0.1)
+    bounded = make(network, spec, labels=labels).losses(network, batch, progress=1.0)
+    assert float(free["target_fg_share"]) > 0.2
+    assert "foreground_shift" not in free
+    assert 0.0 < float(bounded["target_fg_share"]) <= 0.11
+    assert float(bounded["foreground_shift"]) > 0.0

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from dmn_train.alarms import Watch
+from dmn_train.ceiling import ForegroundCeiling
 from dmn_train.data import Batch
 from dmn_train.distil.terms import Distillation
 from dmn_train.domains import DomainNetwork
@@ -76,6 +77,8 @@ class Dismemnet(Method):
         self._loss = loss
         self._facts = facts
         self.watch = Watch()
+        most = section.labels.most_foreground
+        self.ceiling = None if most is None else ForegroundCeiling(most)
         # First of all, so that the discriminators' first weights are those of method mean_teacher.
         self.dann = Dann(section.dann or DannSection(), loss, spec) if section.align == "dann" else None
         gated, remembers = section.translation.kind == "gated", section.memory.kind != "none"
@@ -112,10 +115,11 @@ class Dismemnet(Method):
         """Return loss, and by name what mean_teacher tells and what every part at work adds to it.
 
         These are translated (L_seg(xhat)), distil with its terms, contrast, memory_agreement (share of pixels
-        where memory and teacher see the same class), memory_cosine, translation with its terms, objects_kept.
+        where memory and teacher see the same class), memory_cosine, translation with its terms, objects_kept,
+        foreground_shift.
         """
         section, now = self._section, moment_at(progress, self._section)
-        predicted = self.teacher.predict(views_of(batch).plain)
+        predicted = self._predicted(batch)
         learned = self._translation_terms(network, batch, predicted, now)
         if now.stage == "translation" and section.stages.student_waits:
             return {"loss": learned["translation"], **learned}
@@ -123,6 +127,8 @@ class Dismemnet(Method):
         step = Step(network, batch, now, source, target, self._of_translated(network, batch, now))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
         total, told = self._on_target(step, predicted)
+        if self.ceiling is not None:
+            told["foreground_shift"] = total.new_tensor(self.ceiling.shift())
         loss = terms["segmentation"] + ramp(now.share, section.ramp) * total
         if step.translated is not None:
             told["translated"] = self._on_translated(step.translated, batch)
@@ -133,6 +139,13 @@ class Dismemnet(Method):
             domain, judged = self.dann.confusion(source, target, now.share)
             loss, told = loss + domain, {**told, **judged}
         return {"loss": loss, **terms, **told, **learned}
+
+    def _predicted(self, batch: Batch) -> Predicted:
+        """Return what the teacher says of the plain crops, within the ceiling if there is one."""
+        predicted = self.teacher.predict(views_of(batch).plain)
+        if self.ceiling is None:
+            return predicted
+        return predicted._replace(views=self.ceiling.corrected(predicted.views))
 
     def _on_target(self, step: Step, predicted: Predicted) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum of all that comes under the ramp, and what is told of it."""

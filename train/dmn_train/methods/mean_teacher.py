@@ -21,6 +21,7 @@ from typing import final
 from torch import Tensor
 
 from dmn_train.alarms import Watch
+from dmn_train.ceiling import ForegroundCeiling
 from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
@@ -45,6 +46,8 @@ class MeanTeacher(Method):
         self._section = section
         self._loss = loss
         self.watch = Watch()
+        most = section.labels.most_foreground
+        self.ceiling = None if most is None else ForegroundCeiling(most)
         options = section.dann or DannSection()
         self.dann = Dann(options, loss, spec) if section.align == "dann" else None
 
@@ -63,16 +66,21 @@ class MeanTeacher(Method):
     def losses(self, network: DomainNetwork, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return loss, the segmentation's terms and those of the discriminators, and of the self-training.
 
-        These are strong and masked (before weight and ramp), target_fg_share and confident_share.
+        These are strong and masked (before weight and ramp), target_fg_share and confident_share, and
+        foreground_shift where the foreground has a ceiling.
         """
         section = self._section
         source, target = network.both_features(batch.image, target_of(batch))
         terms = segmentation_loss(source.logits.float(), batch.truth, batch.valid, self._loss)
-        made = make_pseudo_labels(self.teacher.predict(views_of(batch).plain).views, section.labels)
+        seen = self.teacher.predict(views_of(batch).plain).views
+        seen = seen if self.ceiling is None else self.ceiling.corrected(seen)
+        made = make_pseudo_labels(seen, section.labels)
         self.watch.note(made.foreground_share, made.confident_share)
         total, taught = view_losses(network, batch, target, made, section)
         loss = terms["segmentation"] + ramp(progress, section.ramp) * total
         told = {"target_fg_share": made.foreground_share, "confident_share": made.confident_share}
+        if self.ceiling is not None:
+            told["foreground_shift"] = made.trust.new_tensor(self.ceiling.shift())
         if self.dann is not None:
             domain, judged = self.dann.confusion(source, target, progress)
             loss, told = loss + domain, {**told, **judged}
