@@ -9,6 +9,10 @@ ADAPTATION: dict[str, Any] = {"name": "mean_teacher"}
 DISTILLATION: dict[str, Any] = {"views": 2}
 """Options of `[method.distil]`: eight views a label would cost four times as many passes of the teacher."""
 
+STATISTICS_WITH_PHANTOMS = "shared"
+"""`method.statistics` where made-up volumes make the source many-sided; from one volume alone they are the
+target's own."""
+
 STUDENT = "s16"
 LEAST_ADAPTED = "s16"
 """A smaller student is not adapted itself but taught by a network of this size."""

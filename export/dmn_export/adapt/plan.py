@@ -14,6 +14,7 @@ from dmn_export.adapt.defaults import (
     DRAWN,
     LEAST_ADAPTED,
     PHANTOM_CLASS,
+    STATISTICS_WITH_PHANTOMS,
     STUDENT,
     Spent,
 )
@@ -108,6 +109,9 @@ def plan_stages(
     made_up = wants_phantoms(wishes.phantoms, settled.get("class_name", PHANTOM_CLASS))
     parts = target_parts(volumes.target_shape, volumes.target_nm, _positive(working), wishes.target_slices)
     target = {"target": [_target(volumes, part) for part in parts]}
+    statistics = {"statistics": STATISTICS_WITH_PHANTOMS} if made_up else {}
+    # Statistics that serve both domains are not to be taken anew on the target alone.
+    distillation = {"teacher": "adapt", **DISTILLATION, **({"recalibrate_crops": 0} if made_up else {})}
     start = "base" if wishes.init is None else path_from(work.resolve(), wishes.init)
     own: dict[StageName, dict[str, Any]] = {
         "base": {"name": f"{final}-base", "network": _numbers(adapted)},
@@ -116,13 +120,13 @@ def plan_stages(
             "network": _numbers(adapted),
             "data": target,
             "init": {"run": start},
-            "method": deepcopy(ADAPTATION),
+            "method": {**deepcopy(ADAPTATION), **statistics},
         },
         "distil": {
             "name": final,
             "network": _numbers(student),
             "data": target,
-            "method": {"name": "distil", "distil": {"teacher": "adapt", **DISTILLATION}},
+            "method": {"name": "distil", **statistics, "distil": distillation},
         },
     }
     wanted: list[StageName] = ["base"] if base is None else []

@@ -70,6 +70,19 @@ def test_a_small_student_is_taught_by_the_adapted_network() -> None:
     assert distil.method.distil.views == DISTILLATION["views"]
 
 
+@pytest.mark.parametrize(
+    ("phantoms", "statistics", "recalibrated"), [(True, "shared", 0), (False, "own", 256)]
+)
+def test_a_source_of_many_kinds_shares_statistics_with_the_target(
+    phantoms: bool, statistics: str, recalibrated: int
+) -> None:
+    wishes = replace(WISHES, student="s8", phantoms=phantoms)
+    base, adapt, distil = (stage.placed.recipe.method for stage in plan(wishes).stages)
+    assert (base.statistics, adapt.statistics, distil.statistics) == ("own", statistics, statistics)
+    assert distil.distil is not None
+    assert distil.distil.recalibrate_crops == recalibrated
+
+
 def test_a_large_student_is_adapted_itself() -> None:
     made = plan(replace(WISHES, student="s32"))
     assert [stage.placed.recipe.network.spec.base for stage in made.stages] == [32, 32]
