@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
-from dmn_runtime.errors import RunError
+from dmn_runtime.errors import RecipeError, RunError
 from dmn_train import finish, watch
 from dmn_train.data import draw_batch
 from dmn_train.domains import DomainNetwork
@@ -440,3 +440,19 @@ def test_two_devices_train_one_run(folder: Path, placed: Placed) -> None:
     assert (resumed["resumed_at"], resumed["selected_step"]) == (1, selected)
     assert same(folder / "run", folder / "killed")
     assert (folder / "run" / "curves.csv").read_text() == (folder / "killed" / "curves.csv").read_text()
+
+
+@pytest.mark.usefixtures("target")
+def test_the_threshold_of_a_run_keeps_the_foreground_within_its_bound(
+    placed: Placed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = (*TARGET, "method.name=adabn", "loop.crop_px=16", "loop.steps=2")
+    seen = [np.array([[0.9, 0.8, 0.7, 0.1]], np.float32)]
+    monkeypatch.setattr(finish, "on_target", lambda *_: seen)
+    train(placed(*keys), tmp_path / "free")
+    train(placed(*keys, "select.most_foreground=0.5"), tmp_path / "bounded")
+    free, bounded = (load_run(tmp_path / name) for name in ("free", "bounded"))
+    assert (free.threshold, bounded.threshold) == (0.5, pytest.approx(0.7, abs=1e-6))
+    assert free.facts["weights_sha256"] == bounded.facts["weights_sha256"]
+    with pytest.raises(RecipeError, match=r"select\.most_foreground needs data\.target"):
+        placed("select.most_foreground=0.02")

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 
+import torch
 from safetensors.torch import save_file
 
 from dmn_train.checkpoint import plain_weights
@@ -10,11 +11,12 @@ from dmn_train.files import file_sha256, write_whole
 from dmn_train.folder import close_folder, library_versions
 from dmn_train.given import Given
 from dmn_train.hardware import device_name
-from dmn_train.measure import measure
+from dmn_train.measure import measure, on_target
 from dmn_train.run import FORMAT, FORMAT_VERSION, OVERLAYS, WEIGHTS
 from dmn_train.select import Decision
 from dmn_train.snapshots import prune, read_snapshot
 from dmn_train.student.recalibrate import recalibrate
+from dmn_train.threshold import bounded_threshold
 from dmn_train.validate import THRESHOLD, write_overlays
 
 
@@ -66,10 +68,21 @@ def finish(
         write_overlays(
             folder / OVERLAYS, as_source, recipe.network.spec, shown, THRESHOLD, recipe.log.overlays
         )
-    close_folder(folder, _facts(given, network, outcome, resumed_at))
+    threshold = _threshold(given, network)
+    close_folder(folder, _facts(given, network, outcome, resumed_at) | {"threshold": threshold})
     # Not before: what is interrupted until here goes on from the last checkpoint and its snapshots.
     prune(folder, decision.remaining)
     return outcome
+
+
+@torch.no_grad()
+def _threshold(given: Given, network: DomainNetwork) -> float:
+    most = given.recipe.select.most_foreground
+    if most is None:
+        return THRESHOLD
+    network.eval()
+    with given.fabric.autocast():
+        return bounded_threshold(on_target(network, given.material, given.recipe), most)
 
 
 def _facts(given: Given, network: DomainNetwork, outcome: Outcome, resumed_at: int) -> dict[str, object]:
@@ -92,7 +105,6 @@ def _facts(given: Given, network: DomainNetwork, outcome: Outcome, resumed_at: i
         "voxel_nm": list(material.voxel_nm),
         "working_voxel_nm": recipe.working_voxel_nm,
         "normalisation": asdict(recipe.normalisation.rule),
-        "threshold": THRESHOLD,
         "domain": asdict(material.domain),
         "init": given.start.facts,
         "teacher": given.start.teacher.facts if given.start.teacher else None,

@@ -54,14 +54,14 @@ def measure(
             with network.as_source() as as_source:
                 iou = validation_iou(as_source, recipe.network.spec, material.held_out, THRESHOLD)
         if material.target:
-            probabilities = _on_target(network, material, recipe)
+            probabilities = on_target(network, material, recipe)
             solidity = mean_solidity([one >= THRESHOLD for one in probabilities], LEAST_OBJECT_PX)
             entropy = mean_entropy(probabilities)
     return Measured(iou, solidity, of_labels, entropy)
 
 
-def _on_target(network: DomainNetwork, material: Material, recipe: Recipe) -> list[NDArray[np.float32]]:
-    """Return the probabilities of slices spread over all target volumes, yx each."""
+def on_target(network: DomainNetwork, material: Material, recipe: Recipe) -> list[NDArray[np.float32]]:
+    """Return the probabilities of slices spread over all target volumes, yx each; wants eval mode."""
     every = [(stack, z) for stack in material.target for z in range(len(stack.grey))]
     chosen = spread(len(every), 1, min(recipe.select.target_slices, len(every)))
     return [predict_slice(network.network, recipe.network.spec, *every[index]) for index in chosen]

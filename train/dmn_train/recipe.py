@@ -105,6 +105,7 @@ class Recipe(Section):
             "method.histogram_matching": self.method.histogram_matching > 0,
             "method.name": self.method.name != "source_only",
             "select.rule": self.select.rule in ("solidity", "entropy"),
+            "select.most_foreground": self.select.most_foreground is not None,
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -737,13 +737,16 @@ class SelectSection(Section):
             probabilities are most certain. All are measured at every validation.
         keep: how many snapshots stay in the run folder, the best by `rule` (for "last": the latest).
         patience: validations without a better score after which the run ends; 0 never ends it early.
-        target_slices: how many slices of the target solidity and entropy are measured on.
+        target_slices: how many slices of the target solidity, entropy and the threshold are measured on.
+        most_foreground: the run's threshold is raised from 0.5 until no larger share of the target is
+            foreground; None leaves it there.
     """
 
     rule: Literal["last", "held_out", "solidity", "entropy"] = "last"
     keep: Index = 0
     patience: Index = 0
     target_slices: Count = 6
+    most_foreground: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
 
     @model_validator(mode="after")
     def _patience_needs_a_score(self) -> Self:
