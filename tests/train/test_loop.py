@@ -454,5 +454,9 @@ def test_the_threshold_of_a_run_keeps_the_foreground_within_its_bound(
     free, bounded = (load_run(tmp_path / name) for name in ("free", "bounded"))
     assert (free.threshold, bounded.threshold) == (0.5, pytest.approx(0.7, abs=1e-6))
     assert free.facts["weights_sha256"] == bounded.facts["weights_sha256"]
+    seen[0][:] = 1.0
+    told = train(placed(*keys, "select.most_foreground=0.5"), tmp_path / "full").alarms
+    assert "select.most_foreground allows 50.0%" in told[-1]
+    assert load_run(tmp_path / "full").facts["alarms"] == list(told)
     with pytest.raises(RecipeError, match=r"select\.most_foreground needs data\.target"):
         placed("select.most_foreground=0.02")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dmn_train.threshold import HIGHEST, bounded_threshold
+from dmn_train.threshold import HIGHEST, bound_alarm, bounded_threshold
 
 
 def slices(*rows: list[float]) -> list[NDArray[np.float32]]:
@@ -26,6 +26,13 @@ def test_the_surest_stay_and_slices_are_judged_together() -> None:
 
 def test_it_ends_where_eight_bits_end() -> None:
     assert bounded_threshold(slices([1.0, 1.0, 1.0]), 0.1) == HIGHEST
+
+
+def test_a_bound_that_no_threshold_keeps_is_told() -> None:
+    assert bound_alarm(slices([1.0, 0.2]), HIGHEST, 0.5) is None
+    told = bound_alarm(slices([1.0, 1.0, 0.2, 0.2]), HIGHEST, 0.1)
+    assert told is not None
+    assert told.startswith("50.0% of the target is foreground at threshold 0.99, the highest there is,")
 
 
 @settings(max_examples=60, deadline=None)

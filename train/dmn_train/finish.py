@@ -16,7 +16,7 @@ from dmn_train.run import FORMAT, FORMAT_VERSION, OVERLAYS, WEIGHTS
 from dmn_train.select import Decision
 from dmn_train.snapshots import prune, read_snapshot
 from dmn_train.student.recalibrate import recalibrate
-from dmn_train.threshold import bounded_threshold
+from dmn_train.threshold import bound_alarm, bounded_threshold
 from dmn_train.validate import THRESHOLD, write_overlays
 
 
@@ -68,7 +68,9 @@ def finish(
         write_overlays(
             folder / OVERLAYS, as_source, recipe.network.spec, shown, THRESHOLD, recipe.log.overlays
         )
-    threshold = _threshold(given, network)
+    threshold, alarm = _threshold(given, network)
+    if alarm is not None:
+        outcome = replace(outcome, alarms=(*outcome.alarms, alarm))
     close_folder(folder, _facts(given, network, outcome, resumed_at) | {"threshold": threshold})
     # Not before: what is interrupted until here goes on from the last checkpoint and its snapshots.
     prune(folder, decision.remaining)
@@ -76,13 +78,16 @@ def finish(
 
 
 @torch.no_grad()
-def _threshold(given: Given, network: DomainNetwork) -> float:
+def _threshold(given: Given, network: DomainNetwork) -> tuple[float, str | None]:
+    """Return the run's threshold, and a sentence where it does not keep the bound that is wanted."""
     most = given.recipe.select.most_foreground
     if most is None:
-        return THRESHOLD
+        return THRESHOLD, None
     network.eval()
     with given.fabric.autocast():
-        return bounded_threshold(on_target(network, given.material, given.recipe), most)
+        probabilities = on_target(network, given.material, given.recipe)
+    threshold = bounded_threshold(probabilities, most)
+    return threshold, bound_alarm(probabilities, threshold, most)
 
 
 def _facts(given: Given, network: DomainNetwork, outcome: Outcome, resumed_at: int) -> dict[str, object]:

@@ -26,3 +26,15 @@ def bounded_threshold(probabilities: Sequence[NDArray[np.float32]], most: float)
     surest_left_out = np.partition(every, every.size - allowed - 1)[every.size - allowed - 1]
     above = float(np.nextafter(surest_left_out, np.float32(2.0)))  # in float32, as probabilities are compared
     return min(max(THRESHOLD, above), HIGHEST)
+
+
+def bound_alarm(probabilities: Sequence[NDArray[np.float32]], threshold: float, most: float) -> str | None:
+    """Return a sentence where even the highest threshold leaves more foreground than may be."""
+    share = float(np.mean(np.concatenate([one.ravel() for one in probabilities]) >= np.float32(threshold)))
+    if share <= most:
+        return None
+    return (
+        f"{share:.1%} of the target is foreground at threshold {threshold:g}, the highest there is, and "
+        f"select.most_foreground allows {most:.1%}: raise the bound, or bound the labels that it is trained "
+        "with (labels.most_foreground)"
+    )

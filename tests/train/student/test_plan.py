@@ -61,6 +61,16 @@ def test_shared_statistics_are_the_students_too_and_stay(
     assert load_run(folder / "student").facts["steps"] == 2
 
 
+@pytest.mark.usefixtures("teacher")
+def test_a_bound_on_the_foreground_holds_for_the_student_too(
+    placed: Callable[..., PlacedRecipe], folder: Path
+) -> None:
+    keys = ("data.target.image=target.tif", "data.target.voxel_nm=[5,5,5]", "select.most_foreground=0.1")
+    train(placed(*keys, "method.name=adabn", "loop.steps=1", "select.keep=1"), folder / "bounded")
+    made = student_recipe(load_run(folder / "bounded"), "s8").recipe.select
+    assert (made.most_foreground, made.keep) == (0.1, 0)
+
+
 def test_a_run_without_a_target_teaches_nothing(placed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     train(placed("loop.steps=1"), tmp_path / "plain")
     with pytest.raises(RecipeError, match="has no target volume, so there is nothing to teach a student on"):

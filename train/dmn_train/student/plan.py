@@ -54,7 +54,8 @@ def student_recipe(
         values["method"]["distil"]["recalibrate_crops"] = 0
     values["optimiser"] = {"lr": LR, "warmup_steps": int(WARMUP_SHARE * steps)}
     values["loop"]["steps"] = steps
-    values["select"] = {}
+    # What is known of the target's foreground holds for the student too; how weights are chosen does not.
+    values["select"] = {key: values["select"][key] for key in ("most_foreground",) if key in values["select"]}
     values.pop("init", None)
     if init is not None:
         values["init"] = {"run": path_from(folder, init)}

@@ -5,9 +5,8 @@ from torch import Tensor
 
 from dmn_train.boundary import boundary_weights
 from dmn_train.losses import bce, soft_dice
+from dmn_train.pseudo_labels import DECISION
 from dmn_train.sections import DistilSection
-
-DECISION = 0.5  # probability from which a pixel is foreground
 
 
 def soft_label_loss(logits: Tensor, labels: Tensor, section: DistilSection) -> dict[str, Tensor]:
