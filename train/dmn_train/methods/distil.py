@@ -25,9 +25,10 @@ from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
 from dmn_train.methods.base import Method, target_of, views_of
 from dmn_train.networks.unet import UNet
+from dmn_train.pseudo_labels import DECISION
 from dmn_train.sections import DistilSection, LossSection
 from dmn_train.student.fixed_teacher import FixedTeacher
-from dmn_train.student.soft_labels import DECISION, mask_iou, soft_label_loss
+from dmn_train.student.soft_labels import mask_iou, soft_label_loss
 
 HIGH, LOW = 0.9, 0.1  # from which on a pixel is one that the teacher is sure of
 
