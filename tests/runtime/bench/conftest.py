@@ -1,7 +1,5 @@
 """A bench with round numbers, and the GPU's doubles."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from by_file import imported
 from dmn_runtime.bench.result import Bench, EngineFacts, VolumeFacts
 from dmn_runtime.bench.rounds import Ceilings, EndToEnd, Extent, Rate, Round
 from dmn_runtime.machine import Machine
@@ -84,16 +83,8 @@ def bench() -> Callable[..., Bench]:
 
 
 def double(name: str) -> ModuleType:
-    """Import a double of the GPU's tests, once; tests are no package."""
-    title = f"dmn_test_{name}"
-    if title not in sys.modules:
-        path = Path(__file__).parents[1] / "gpu" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(title, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
+    """Import a double of the GPU's tests."""
+    return imported(Path(__file__).parents[1] / "gpu" / f"{name}.py")
 
 
 @pytest.fixture

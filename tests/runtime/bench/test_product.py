@@ -1,9 +1,6 @@
 """The engines' matrix products: what the networks compute, which one speaks of which engine, what is told."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from by_file import imported
 from dmn_runtime.bench import product
 from dmn_runtime.bench.ceilings import CeilingFault
 from dmn_runtime.bench.product import Ceiling, Product, engine_ceiling, on_processor, product_for
@@ -21,18 +19,6 @@ from dmn_runtime.engines.cpu import open_cpu
 from dmn_runtime.errors import EngineError
 
 ROOT = Path(__file__).parents[3]
-
-
-def imported(path: Path) -> ModuleType:
-    """Import a file that belongs to no package, once."""
-    title = f"dmn_test_{path.stem}"
-    if title not in sys.modules:
-        spec = importlib.util.spec_from_file_location(title, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
 
 
 maker = imported(ROOT / "benchmarks" / "make_ceiling_networks.py")

@@ -1,23 +1,16 @@
 """The table of engines that are told how to behave, and a cache folder of each test's own."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from by_file import imported
+
 
 def _module(name: str) -> ModuleType:
-    """Import a helper beside this file, once; tests are no package."""
-    title = f"dmn_test_{name}"
-    if title not in sys.modules:
-        spec = importlib.util.spec_from_file_location(title, Path(__file__).parent / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
+    """Import a helper beside this file."""
+    return imported(Path(__file__).with_name(f"{name}.py"))
 
 
 @pytest.fixture(scope="session")

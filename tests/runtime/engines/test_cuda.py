@@ -1,7 +1,5 @@
 """The network bound to our stream and buffers, with ONNX Runtime's CPU in the place of its CUDA."""
 
-import importlib.util
-import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
+from by_file import imported
 from dmn_runtime.engines import cuda
 from dmn_runtime.engines.cuda import SETTINGS, CudaRunner, Place, open_cuda
 from dmn_runtime.engines.onnx_session import CPU, open_session, runner_of
@@ -27,14 +26,7 @@ HOST = Place(CPU, "cpu", lambda _: {})
 
 @pytest.fixture
 def device() -> Any:
-    path = Path(__file__).parents[1] / "gpu" / "numpy_device.py"
-    if "dmn_test_numpy_device" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("dmn_test_numpy_device", path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules["dmn_test_numpy_device"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["dmn_test_numpy_device"])
-    device = sys.modules["dmn_test_numpy_device"].NumpyDevice()
+    device = imported(Path(__file__).parents[1] / "gpu" / "numpy_device.py").NumpyDevice()
     device.make_current()
     return device
 

@@ -1,6 +1,5 @@
 """The devices that the seam's suite runs on."""
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from by_file import imported
 from dmn_runtime.errors import EngineError, MissingExtra
 from dmn_runtime.gpu import pycuda_driver
 from dmn_runtime.gpu.device import Device
@@ -15,15 +15,8 @@ from dmn_runtime.gpu.open import open_device
 
 
 def beside(name: str) -> ModuleType:
-    """Import a helper that stands beside this file, once; tests are no package."""
-    title = f"dmn_test_{name}"
-    if title not in sys.modules:
-        spec = importlib.util.spec_from_file_location(title, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
+    """Import a helper that stands beside this file."""
+    return imported(Path(__file__).with_name(f"{name}.py"))
 
 
 @pytest.fixture

@@ -344,7 +344,8 @@ class NumpyStream:
             assert self.captured is None, "a stream is given back while it captures"
             assert not self.unsynchronised, "a stream is given back before its work is known to be done"
             self.closed = True
-            self.owner.streams.pop(self.handle)
+            with self.owner.lock:
+                self.owner.streams.pop(self.handle)
 
 
 @dataclass(eq=False)
@@ -449,7 +450,9 @@ class NumpyDevice:
 
     def memory_at(self, address: int) -> NumpyMemory:
         """Return the device memory that holds `address`."""
-        for memory in tuple(self.memory.values()):
+        with self.lock:  # other threads take and give back meanwhile
+            held = list(self.memory.values())
+        for memory in held:
             if memory.address <= address < memory.address + memory.nbytes:
                 assert memory.on_device, "work on the GPU is given an address of the host"
                 return memory

@@ -1,7 +1,5 @@
 """The GPU engine on the fake device, with the real kernels: the CPU's answer, nothing left behind."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from by_file import imported
 from dmn_runtime.clock import Clock, Occupancy
 from dmn_runtime.engines.cpu import open_cpu_engine
 from dmn_runtime.errors import EngineError, GpuMemoryError, ResumeError
@@ -31,14 +30,7 @@ Network = Callable[[int], tuple[bytes, Footprint]]
 
 
 def _double(name: str) -> ModuleType:
-    title = f"dmn_test_{name}"
-    if title not in sys.modules:
-        spec = importlib.util.spec_from_file_location(title, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
+    return imported(Path(__file__).with_name(f"{name}.py"))
 
 
 def device_of(**settings: Any) -> Any:

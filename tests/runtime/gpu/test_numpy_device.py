@@ -1,5 +1,6 @@
 """The fake device's own rules: each assertion fires, and nothing else does."""
 
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -442,3 +443,35 @@ def test_what_fails_on_the_gpu_is_told_to_its_own_stream(device: Any) -> None:
     with pytest.raises(EngineError, match="broken"):
         one.synchronise()
     one.synchronise()
+
+
+def test_memory_is_found_while_another_thread_takes_and_gives_back(device: Any) -> None:
+    """The collector runs Python amid a loop over the memory; another thread gets its turn then."""
+    kept = [device.device_memory(8) for _ in range(64)]
+    ready, over = threading.Event(), threading.Event()
+
+    def come_and_go() -> None:
+        device.make_current()
+        while not over.is_set():
+            memory = device.device_memory(8)
+            ready.set()
+            memory.free()
+
+    def let_others(*_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            over.wait(1e-5)
+
+    thread = threading.Thread(target=come_and_go)
+    rare = gc.get_threshold()
+    gc.callbacks.append(let_others)
+    thread.start()
+    try:
+        assert ready.wait(10.0)
+        gc.set_threshold(1)
+        for memory in kept:
+            assert device.memory_at(memory.address) is memory
+    finally:
+        gc.set_threshold(*rare)
+        gc.callbacks.remove(let_others)
+        over.set()
+        thread.join()

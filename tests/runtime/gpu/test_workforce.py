@@ -1,8 +1,6 @@
 """`dmn infer` on the fake GPU: as on the processor, and aloud where the kernels do not run."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,9 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from by_file import imported
 from dmn_runtime import inference, setup, workforce
-from dmn_runtime.engines import catalogue
-from dmn_runtime.engines.catalogue import Kind
 from dmn_runtime.errors import EngineError, PlanError, ResumeError
 from dmn_runtime.geometry import Triple
 from dmn_runtime.gpu.lane import Buffers
@@ -26,17 +23,11 @@ from dmn_runtime.setup import Options
 from dmn_runtime.sink.ledger import Ledger
 from dmn_runtime.stream import run_stream, threads_for_gpu
 from dmn_runtime.workforce import largest_core
+from fake_cuda import put_in_place_of_cuda
 
 
 def _double(name: str) -> ModuleType:
-    title = f"dmn_test_{name}"
-    if title not in sys.modules:
-        spec = importlib.util.spec_from_file_location(title, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
+    return imported(Path(__file__).with_name(f"{name}.py"))
 
 
 @pytest.fixture
@@ -47,17 +38,7 @@ def device() -> Any:
 @pytest.fixture
 def fake_gpu(device: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Put the fake GPU in the place of CUDA."""
-
-    def open_fake(order: Any) -> Any:
-        device.make_current()
-        return _double("device_network").FakeDeviceRunner(device, order.package.network(order.precision))
-
-    kinds = tuple(
-        Kind("cuda", ("fp32",), lambda: None, open_fake, on_gpu=True) if kind.word == "cuda" else kind
-        for kind in catalogue.KINDS
-    )
-    monkeypatch.setattr(catalogue, "KINDS", kinds)
-    monkeypatch.setenv("DMN_CACHE_DIR", str(tmp_path / "cache"))
+    put_in_place_of_cuda(device, monkeypatch, tmp_path / "cache")
     return device
 
 

@@ -1,7 +1,5 @@
 """Live mode on the fake GPU: whole blocks, several readers, and the voxels of the batch run."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dmn_runtime.engines import catalogue
-from dmn_runtime.engines.catalogue import Kind
+from by_file import imported
 from dmn_runtime.errors import PlanError
 from dmn_runtime.geometry import whole
 from dmn_runtime.inference import Watch, infer
@@ -21,6 +18,7 @@ from dmn_runtime.live import layout
 from dmn_runtime.live.layout import LiveOptions
 from dmn_runtime.setup import Options
 from dmn_runtime.volume.open import open_volume
+from fake_cuda import put_in_place_of_cuda
 
 from .conftest import SHAPE, Microscope, encoded, smooth
 
@@ -39,32 +37,14 @@ LITTLE_BYTES = 20 << 20
 
 
 def _double(name: str) -> ModuleType:
-    title = f"dmn_test_{name}"
-    if title not in sys.modules:
-        path = Path(__file__).parents[1] / "gpu" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(title, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
+    return imported(Path(__file__).parents[1] / "gpu" / f"{name}.py")
 
 
 @pytest.fixture
 def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Put a fake GPU in the place of CUDA."""
     device = _double("numpy_device").NumpyDevice(seed=3)
-
-    def open_fake(order: Any) -> Any:
-        device.make_current()
-        return _double("device_network").FakeDeviceRunner(device, order.package.network(order.precision))
-
-    kinds = tuple(
-        Kind("cuda", ("fp32",), lambda: None, open_fake, on_gpu=True) if kind.word == "cuda" else kind
-        for kind in catalogue.KINDS
-    )
-    monkeypatch.setattr(catalogue, "KINDS", kinds)
-    monkeypatch.setenv("DMN_CACHE_DIR", str(tmp_path / "cache"))
+    put_in_place_of_cuda(device, monkeypatch, tmp_path / "cache")
     return device
 
 

@@ -1,29 +1,14 @@
 """The doubles of a GPU and of TensorRT's running half, and a small network to build and run."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from by_file import imported
 from dmn_runtime.plan import Footprint
 from dmn_runtime.trt.library import Library, load_library
-
-
-def _helper(path: Path) -> ModuleType:
-    """Import a helper by its file, once; tests are no package."""
-    title = f"dmn_test_{path.stem}"
-    if title not in sys.modules:
-        spec = importlib.util.spec_from_file_location(title, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[title] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[title])
-    return sys.modules[title]
-
 
 _HERE = Path(__file__).parent
 
@@ -31,20 +16,20 @@ _HERE = Path(__file__).parent
 @pytest.fixture
 def numpy_device() -> Any:
     """Return a fresh NumPy device."""
-    return _helper(_HERE.parent / "gpu" / "numpy_device.py").NumpyDevice()
+    return imported(_HERE.parent / "gpu" / "numpy_device.py").NumpyDevice()
 
 
 @pytest.fixture
 def fake_library(numpy_device: Any) -> Library:
     """Return the double of native TensorRT on that device."""
-    fake = _helper(_HERE / "fake_library.py")
+    fake = imported(_HERE / "fake_library.py")
     return Library("tensorrt", fake.fake_api(numpy_device), fake.VERSION)
 
 
 @pytest.fixture
 def fake_plan() -> Callable[..., bytes]:
     """Return the maker of the double's plans."""
-    make: Callable[..., bytes] = _helper(_HERE / "fake_library.py").fake_plan
+    make: Callable[..., bytes] = imported(_HERE / "fake_library.py").fake_plan
     return make
 
 
