@@ -71,6 +71,19 @@ def test_tables_hold_mean_spread_difference_oracle_and_published(study: Load, co
     assert "Published: Somebody, elsewhere." in lines
 
 
+def test_the_protocols_stand_side_by_side_first(study: Load, collection: Collection) -> None:
+    lines = written(study(), collection).splitlines()
+    at = lines.index("## At a glance")
+    assert at < lines.index("## A (transductive): all slices")
+    assert lines[at + 2 : at + 7] == [
+        "| fg IoU | A | B |",
+        "| --- | --- | --- |",
+        "| source only | 0.450 ± 0.071 (2) | 0.300 (1) |",
+        "| something else | 0.700 (1) | - |",
+        "",
+    ]
+
+
 def test_a_second_arm_stands_beside_the_baseline(study: Load, collection: Collection) -> None:
     placed = study(('baseline = "strong"', 'baseline = "strong"\nbeside = "other"'))
     lines = written(placed, collection).splitlines()

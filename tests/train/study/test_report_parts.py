@@ -73,6 +73,11 @@ def test_one_command_writes_tables_budgets_slices_and_pictures(study: Load, fold
     assert main(words) == 0
 
     text = (docs / "tiny.md").read_text()
+    glance = part(text, "## At a glance", "## A (transductive): all slices")
+    assert [line for line in glance if line.startswith("**")] == ["**Methods**"]  # the other: B alone
+    assert [line.split(" | ")[0] for line in glance[6:8]] == ["| something else", "| source only"]
+    assert [len(line.split(" | ")) for line in glance[4:8]] == [3] * 4
+
     first = part(text, "## A (transductive): all slices", "## B (transductive)")
     assert [line for line in first if line.startswith("##")] == [
         "## A (transductive): all slices",

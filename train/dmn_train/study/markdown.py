@@ -4,6 +4,7 @@ from dmn_runtime.bootstrap import Interval
 from dmn_train.study.collect import Collection
 from dmn_train.study.costs import BUDGET_NAMES, BUDGET_READING, budget_cells, hours_note
 from dmn_train.study.markdown_cells import number, spread_cell
+from dmn_train.study.markdown_overview import overview
 from dmn_train.study.markdown_structures import objects_and_boundaries
 from dmn_train.study.markdown_table import NOTHING, table, without_empty_columns
 from dmn_train.study.placed import PlacedStudy
@@ -55,6 +56,7 @@ def to_markdown(
         f"One line a run: [{study.name}.csv]({study.name}.csv).",
         _READING.format(others=_others(study)),
         BUDGET_READING if study.table else "",
+        overview(study, tables),
         _pages(figures.get("slices")),
         *_bars(study, tables, figures),
         *(
