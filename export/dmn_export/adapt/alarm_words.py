@@ -22,11 +22,17 @@ WORDS = (
         f"while it learned, hardly a pixel of the target (below {LEAST_CONFIDENT:.0%}) was certain, so the "
         f"target may be too unlike the source: {CHECK}",
     ),
+    (
+        "select.most_foreground allows",
+        "it is so sure of more of the target than --most-foreground lets be foreground that no threshold "
+        "keeps that bound: raise the bound if it may be wrong, else look at what is taken for objects "
+        "before the segmentation is used",
+    ),
 )
-"""How a training's sentence begins, and what is told in its place."""
+"""What a training's sentence holds, and what is told in its place."""
 OTHER = f"its training was not sound: {CHECK}"
 
 
 def alarm_words(sentence: str) -> str:
     """Return what to tell of a sentence that a training ended with; of an unknown one, that there is one."""
-    return next((words for start, words in WORDS if sentence.startswith(start)), OTHER)
+    return next((words for part, words in WORDS if part in sentence), OTHER)

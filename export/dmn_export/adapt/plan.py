@@ -112,6 +112,8 @@ def plan_stages(
     statistics = {"statistics": STATISTICS_WITH_PHANTOMS} if made_up else {}
     # Statistics that serve both domains are not to be taken anew on the target alone.
     distillation = {"teacher": "adapt", **DISTILLATION, **({"recalibrate_crops": 0} if made_up else {})}
+    most = {} if wishes.most_foreground is None else {"most_foreground": wishes.most_foreground}
+    bound = {"select": most} if most else {}
     start = "base" if wishes.init is None else path_from(work.resolve(), wishes.init)
     own: dict[StageName, dict[str, Any]] = {
         "base": {"name": f"{final}-base", "network": _numbers(adapted)},
@@ -120,13 +122,15 @@ def plan_stages(
             "network": _numbers(adapted),
             "data": target,
             "init": {"run": start},
-            "method": {**deepcopy(ADAPTATION), **statistics},
+            "method": {**_with_bounded_labels(most), **statistics},
+            **bound,
         },
         "distil": {
             "name": final,
             "network": _numbers(student),
             "data": target,
             "method": {"name": "distil", **statistics, "distil": distillation},
+            **bound,
         },
     }
     wanted: list[StageName] = ["base"] if base is None else []
@@ -139,6 +143,15 @@ def plan_stages(
         values["loop"] = {**values["loop"], **extra[1]}
         stages.append(_stage(stage, values, wishes, work))
     return Plan(tuple(stages), work / "adapt", stages[-1].folder, parts)
+
+
+def _with_bounded_labels(most: dict[str, float]) -> dict[str, Any]:
+    """Return the `[method]` of the adaptation, its teacher's labels bounded where the user knows a bound."""
+    method = deepcopy(ADAPTATION)
+    if most:
+        options = method.setdefault(method["name"], {})
+        options["labels"] = {**options.get("labels", {}), **most}
+    return method
 
 
 def _positive(working: object) -> float | None:

@@ -142,13 +142,14 @@ def _share(signs: Signs) -> Finding:
     low, high = GOOD_SHARE
     within = LEAST_OF_SOURCE <= times <= MOST_OF_SOURCE
     verdict: Verdict = "good" if low <= times <= high else "look closer" if within else "alarming"
+    known = "; a share that you know it cannot exceed is kept to with --most-foreground" if times > 1 else ""
     return Finding(
         "foreground",
         signs.target_share,
         verdict,
         f"{signs.target_share:.1%} of the target is found to be foreground, {times:.2g} times the "
         f"{signs.source_share:.1%} of the source's labels (good from {low:g} to {high:g} times, alarming "
-        f"below {LEAST_OF_SOURCE:g} or above {MOST_OF_SOURCE:g}, unless the tissues differ so)",
+        f"below {LEAST_OF_SOURCE:g} or above {MOST_OF_SOURCE:g}, unless the tissues differ so){known}",
     )
 
 

@@ -28,6 +28,7 @@ class AdaptWishes:
         phantoms: learn from made-up volumes too; None: where the class is what these hold.
         target_slices: [first, one past the last] slice of the target that is read; None: all, or of a large
             one blocks spread over it.
+        most_foreground: share of the target, 0 to 1, that is known to be foreground at most; None: no bound.
     """
 
     source: str
@@ -42,3 +43,4 @@ class AdaptWishes:
     class_name: str | None = None
     phantoms: bool | None = None
     target_slices: tuple[int, int] | None = None
+    most_foreground: float | None = None

@@ -57,6 +57,7 @@ def record_of(wishes: AdaptWishes, volumes: Volumes) -> dict[str, Any]:
         "--class": wishes.class_name,
         "--phantoms": wishes.phantoms,
         "--target-slices": None if wishes.target_slices is None else list(wishes.target_slices),
+        "--most-foreground": wishes.most_foreground,
     }
 
 

@@ -55,6 +55,13 @@ def command(
             help="Slices of the target that are read, STOP not [all; of a large one some, spread over it].",
         ),
     ] = None,
+    most_foreground: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the target that can be foreground at most, as 0.08, where you know it [no bound].",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     work: Annotated[
         Path | None, typer.Option(help="Folder of the runs, kept [NAME.adapt beside the package].")
@@ -100,6 +107,7 @@ def command(
         class_,
         phantoms,
         None if target_slices is None else _slices(target_slices),
+        None if most_foreground is None else _share(most_foreground),
     )
     runs = work or output.with_suffix(".adapt")
     try:
@@ -131,6 +139,15 @@ def _slices(text: str) -> tuple[int, int]:
             f"--target-slices {text}: wanted FIRST,STOP counted from 0, STOP not taken, as 40,80"
         )
     return int(first), int(stop)
+
+
+def _share(value: float) -> float:
+    """Check a share of all voxels."""
+    if not 0.0 < value < 1.0:
+        raise UsageError(
+            f"--most-foreground {value:g}: wanted a share above 0 and below 1; 8 % of the voxels are 0.08"
+        )
+    return value
 
 
 def _say(sentence: str) -> None:

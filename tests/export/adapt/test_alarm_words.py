@@ -1,9 +1,11 @@
 """A training's alarms, told again without its own words."""
 
+import numpy as np
 import pytest
 
 from dmn_export.adapt.alarm_words import OTHER, alarm_words
 from dmn_train.alarms import confidence_alarm, foreground_alarm
+from dmn_train.threshold import bound_alarm
 
 OWN_WORDS = ("pseudo", "init.run", "teacher", "method")
 
@@ -20,6 +22,14 @@ def test_every_alarm_of_these_methods_has_words(alarm: str | None, told: str) ->
     assert alarm is not None
     words = alarm_words(alarm)
     assert words.startswith(f"while it learned, {told}")
+    assert not any(own in words for own in OWN_WORDS)
+
+
+def test_a_bound_that_no_threshold_keeps_has_words() -> None:
+    alarm = bound_alarm([np.ones((4, 4), np.float32)], 0.99, 0.08)
+    assert alarm is not None
+    words = alarm_words(alarm)
+    assert words.startswith("it is so sure of more of the target than --most-foreground lets be foreground")
     assert not any(own in words for own in OWN_WORDS)
 
 

@@ -220,6 +220,17 @@ def test_of_a_large_target_parts_are_named() -> None:
     assert [(one.slices, one.columns) for one in few] == [((3, 9), None)]
 
 
+def test_a_known_bound_holds_for_labels_and_thresholds() -> None:
+    wishes = replace(WISHES, student="s8", most_foreground=0.08)
+    base, adapt, distil = (stage.placed.recipe for stage in plan(wishes).stages)
+    assert [one.select.most_foreground for one in (base, adapt, distil)] == [None, 0.08, 0.08]
+    assert adapt.method.mean_teacher is not None
+    assert adapt.method.mean_teacher.labels.most_foreground == 0.08
+    free = plan(replace(WISHES, student="s8")).stages[1].placed.recipe
+    assert free.method.mean_teacher is None or free.method.mean_teacher.labels.most_foreground is None
+    assert free.select.most_foreground is None
+
+
 def test_a_working_size_that_is_none_is_refused() -> None:
     for value in ("-1.0", "coarse"):
         with pytest.raises(RecipeError, match="working_voxel_nm"):

@@ -57,7 +57,7 @@ def test_options_arrive_and_the_summary_is_told(
     ]
     more = ["--source-voxel-nm", "5,5,5", "--target-voxel-nm", "50,4.6,4.6", "--student", "s8", "--seed", "2"]
     more += ["--budget", "quick", "--init", "run", "--work", "w", "--set", "loop.batch=2", "--resume"]
-    more += ["--class", "synapse", "--no-phantoms", "--target-slices", "3,40"]
+    more += ["--class", "synapse", "--no-phantoms", "--target-slices", "3,40", "--most-foreground", "0.08"]
     assert main([*WORDS, "-o", str(package), *more]) == 0
     wished = replace(
         plain,
@@ -71,6 +71,7 @@ def test_options_arrive_and_the_summary_is_told(
         class_name="synapse",
         phantoms=False,
         target_slices=(3, 40),
+        most_foreground=0.08,
     )
     assert asked.pop() == (wished, package, Path("w"), True, False)
     # A volume that does not say its voxel size is not read without it.
@@ -98,6 +99,8 @@ def test_ctrl_c_says_how_to_go_on(
     [
         ([], "names no folder and no two volumes that exist"),
         (["--source-voxel-nm", "5"], "--source-voxel-nm"),
+        (["--most-foreground", "8"], "--most-foreground 8: wanted a share above 0 and below 1"),
+        (["--most-foreground", "0"], "--most-foreground 0: wanted a share above 0 and below 1"),
         (["--target-slices", "40"], "--target-slices 40: wanted FIRST,STOP"),
         (["--target-slices", "40,40"], "--target-slices 40,40: wanted FIRST,STOP"),
     ],
