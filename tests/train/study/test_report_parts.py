@@ -32,7 +32,7 @@ arms = ["strong"]
 protocols = ["B"]
 
 [qualitative]
-arms = ["strong", "other"]
+arms = ["third", "strong", "other"]
 seed = 0
 words = "Looked at by hand."
 [[qualitative.remark]]
@@ -115,6 +115,7 @@ def test_one_command_writes_tables_budgets_slices_and_pictures(study: Load, fold
     assert kinds == ["### Best", "### Median", "### Worst"] * 2
     ious = [float(cell) for cell in re.findall(r"^\| something else \| ([0-9.]+) \|", page, re.MULTILINE)]
     assert ious == sorted(ious[:3], reverse=True) + sorted(ious[3:], reverse=True)
+    assert [part.count("\n| third | -") for part in page.split("\n## ")] == [0, 3, 0]  # it has no part in B
     assert "![" not in page
     assert f"{out.name}/tiny-slices" in page
     assert "--report-only" in page

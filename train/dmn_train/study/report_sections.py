@@ -67,7 +67,7 @@ class QualitativeSection(Section):
     """The page of single slices.
 
     Attributes:
-        arms: a panel each; by the last one slices are chosen.
+        arms: a panel each in the protocols that they take part in; by the last one slices are chosen.
         seed: of the runs that are shown.
         words: Markdown at the head of the page.
         remark: of protocols.

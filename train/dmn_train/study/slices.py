@@ -40,7 +40,8 @@ class ShownSlice:
     Attributes:
         kind: one of `KINDS`.
         z: the slice.
-        arms: in the order of the study file; None while an arm has no finished run of the seed.
+        arms: those that take part in the protocol, in the order of the study file; None while an arm has no
+            finished run of the seed.
     """
 
     kind: str
@@ -74,7 +75,12 @@ def slices_of(
     last = study.arm_named(section.arms[-1])
     return tuple(
         ProtocolSlices(
-            protocol, _slices(study, section, _runs(collection, protocol, section), tests[protocol.name])
+            protocol,
+            _slices(
+                _taking_part(study, section, protocol),
+                _runs(collection, protocol, section),
+                tests[protocol.name],
+            ),
         )
         for protocol in study.protocol
         if last in study.arms_of(protocol)
@@ -91,14 +97,21 @@ def _runs(
     }
 
 
+def _taking_part(
+    study: Study, section: QualitativeSection, protocol: ProtocolSection
+) -> tuple[ArmSection, ...]:
+    there = study.arms_of(protocol)
+    return tuple(arm for name in section.arms if (arm := study.arm_named(name)) in there)
+
+
 def _slices(
-    study: Study, section: QualitativeSection, runs: dict[str, Result], test: TestVolume
+    arms: tuple[ArmSection, ...], runs: dict[str, Result], test: TestVolume
 ) -> tuple[ShownSlice, ...]:
-    last = runs.get(section.arms[-1])
+    last = runs.get(arms[-1].name)
     if last is None:
         return ()
     chosen = choose(last.score.per_slice, test)
-    found = {name: _found(runs[name], test, chosen) for name in section.arms if name in runs}
+    found = {name: _found(runs[name], test, chosen) for name in (arm.name for arm in arms) if name in runs}
 
     def shown(name: str, z: int) -> Shown | None:
         if name not in found:
@@ -106,7 +119,7 @@ def _slices(
         return Shown(found[name][z], mistakes(found[name][z], test.classes[z], test.image.voxel_nm[1:]))
 
     return tuple(
-        ShownSlice(kind, z, tuple((study.arm_named(name), shown(name, z)) for name in section.arms))
+        ShownSlice(kind, z, tuple((arm, shown(arm.name, z)) for arm in arms))
         for kind, z in zip(KINDS, chosen, strict=True)
     )
 
