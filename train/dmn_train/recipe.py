@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import tomllib
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from dmn_runtime.errors import RecipeError
 from dmn_train.methods.dismemnet_parts.specs import check_dismemnet
+from dmn_train.named import Named
 from dmn_train.sections import (
     OPTIONS,
     AugmentSection,
@@ -35,15 +35,13 @@ from dmn_train.sections import (
 )
 
 MOST_CLASS_NAME_CHARS = 60
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 AnySection = TypeVar("AnySection", bound=Section)
 
 
-class Recipe(Section):
+class Recipe(Named):
     """The whole recipe."""
 
-    name: str
     description: str = ""
     class_name: str = "mitochondrion"
     working_voxel_nm: Positive | None = None
@@ -59,13 +57,6 @@ class Recipe(Section):
     validate_: Annotated[ValidateSection | None, Field(alias="validate")] = None
     select: SelectSection = SelectSection()
     log: LogSection = LogSection()
-
-    @field_validator("name")
-    @classmethod
-    def _fit_for_a_file(cls, name: str) -> str:
-        if not FILE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} names no file, wanted letters, digits, dots, dashes and underscores")
-        return name
 
     @field_validator("class_name")
     @classmethod

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from dmn_train.named import Named
 from dmn_train.sections import Index, Section
-from dmn_train.study.named import Named
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:

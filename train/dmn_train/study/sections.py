@@ -4,8 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from dmn_train.named import Named
 from dmn_train.sections import Index, Nanometres, Section, SliceRange
-from dmn_train.study.named import Named
 from dmn_train.study.report_sections import OTHERS, QualitativeSection, TableSection
 
 SHARED = "shared"

@@ -1,9 +1,12 @@
-"""A table of a study file that gives its name to files."""
+"""A table of a recipe or a study file that gives its name to files."""
+
+import re
 
 from pydantic import field_validator
 
-from dmn_train.recipe import FILE_NAME
 from dmn_train.sections import Section
+
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Named(Section):
