@@ -34,8 +34,8 @@ GOOD = Signs(
         (2, "target_share", 0.0101, "look closer"),
         (2, "target_share", 0.0249, "look closer"),
         (2, "target_share", 0.0251, "good"),
-        (2, "target_share", 0.0999, "good"),
-        (2, "target_share", 0.1001, "look closer"),
+        (2, "target_share", 0.0749, "good"),
+        (2, "target_share", 0.0751, "look closer"),
         (2, "target_share", 0.2499, "look closer"),
         (2, "target_share", 0.2501, "alarming"),
         (3, "solidity", 0.989, "good"),
@@ -61,6 +61,9 @@ def test_the_words_are_for_a_microscopist() -> None:
     assert "0.10 on a scale from 0, sure of every pixel, to 1, knows nothing" in uncertainty
     assert "certain mistakes do not show here" in uncertainty
     assert foreground.startswith("6.0% of the target is found to be foreground, 1.2 times the 5.0% of")
+    assert "--most-foreground" not in foreground
+    much = findings(replace(GOOD, target_share=0.08))[2].sentence
+    assert much.endswith("; if there cannot be so much, begin anew with --most-foreground 0.075")
     assert shape.startswith("the objects found fill 95.0% of their convex outlines and those of the source's")
     alone = findings(replace(GOOD, judged_by_teacher=False))[0].sentence
     assert alone == (
