@@ -149,7 +149,7 @@ def learned(folder: Path, method: dict[str, Any], **loop: int) -> tuple[Learner,
 
 def distance(folder: Path, learner: Learner, crops: Batch, method: dict[str, Any]) -> float:
     """Return what `method` calls the weighted distance of the domains in the features of any network."""
-    measuring = make_method(recipe(folder, "source", method).recipe)
+    measuring = make_method(recipe(folder, "source", method).recipe, 0.1)
     with torch.no_grad():
         return float(measuring.losses(learner.objective.network, crops, 1.0)[method["name"]])
 

@@ -394,7 +394,7 @@ def trained_by_hand(placed: PlacedRecipe, steps: int, ranks: tuple[int, ...]) ->
     section = recipe.optimiser
     torch.manual_seed(recipe.loop.seed)
     network = DomainNetwork(UNet(recipe.network.spec), two_domains=True)
-    objective = Objective(network, make_method(recipe)).train()
+    objective = Objective(network, make_method(recipe, 0.1)).train()
     adam = torch.optim.AdamW(objective.parameters(), weight_decay=section.weight_decay)
     for step in range(steps):
         batches = [draw_batch(material, recipe, step, rank) for rank in ranks]
@@ -453,6 +453,9 @@ def test_the_threshold_of_a_run_keeps_the_foreground_within_its_bound(
     train(placed(*keys, "select.most_foreground=0.5"), tmp_path / "bounded")
     free, bounded = (load_run(tmp_path / name) for name in ("free", "bounded"))
     assert (free.threshold, bounded.threshold) == (0.5, pytest.approx(0.7, abs=1e-6))
+    times = 0.5 / free.domain.foreground_share
+    train(placed(*keys, f"select.most_foreground={times:.4f}x"), tmp_path / "times")
+    assert load_run(tmp_path / "times").threshold == bounded.threshold
     assert free.facts["weights_sha256"] == bounded.facts["weights_sha256"]
     seen[0][:] = 1.0
     told = train(placed(*keys, "select.most_foreground=0.5"), tmp_path / "full").alarms

@@ -27,7 +27,7 @@ class ForegroundCeiling(nn.Module):
     def __init__(self, most: float) -> None:
         """Set the share of pixels, above 0 and below 1, that may be foreground."""
         super().__init__()
-        self._most = most
+        self.most = most
         self.register_buffer("histogram", torch.zeros(BINS))
         self.register_buffer("notes", torch.zeros((), dtype=torch.int64))
 
@@ -45,7 +45,7 @@ class ForegroundCeiling(nn.Module):
     def shift(self) -> float:
         """Return the logarithm of the number that odds are divided by: the least that keeps the share."""
         above = self.histogram.flip(0).cumsum(0).flip(0)  # share of the pixels in a bin or above it
-        allowed = torch.nonzero(above[BINS // 2 :] <= self._most)
+        allowed = torch.nonzero(above[BINS // 2 :] <= self.most)
         steps = int(allowed[0]) if len(allowed) else BINS // 2
         return steps * 2.0 * LIMIT / BINS
 

@@ -9,6 +9,7 @@ from dmn_train.checkpoint import plain_weights
 from dmn_train.domains import DomainNetwork
 from dmn_train.files import file_sha256, write_whole
 from dmn_train.folder import close_folder, library_versions
+from dmn_train.foreground_bound import bounded_share
 from dmn_train.given import Given
 from dmn_train.hardware import device_name
 from dmn_train.measure import measure, on_target
@@ -80,7 +81,7 @@ def finish(
 @torch.no_grad()
 def _threshold(given: Given, network: DomainNetwork) -> tuple[float, str | None]:
     """Return the run's threshold, and a sentence where it does not keep the bound that is wanted."""
-    most = given.recipe.select.most_foreground
+    most = bounded_share(given.recipe.select.most_foreground, given.material.domain.foreground_share)
     if most is None:
         return THRESHOLD, None
     network.eval()

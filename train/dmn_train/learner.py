@@ -50,7 +50,7 @@ def make_learner(given: Given) -> Learner:
     network = DomainNetwork(plain, two_domains=adapts and recipe.method.statistics == "own")
     given.start.load_into(network)
     average = copy.deepcopy(network).requires_grad_(False).to(given.fabric.device)
-    method = make_method(recipe, given.start.teacher)
+    method = make_method(recipe, given.material.domain.foreground_share, given.start.teacher)
     method.begin(network)
     objective = Objective(network, method)
     section = recipe.optimiser

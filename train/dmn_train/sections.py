@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dmn_runtime.contract import Normalisation
+from dmn_train.foreground_bound import ForegroundBound
 from dmn_train.memory.options import RefineRule
 from dmn_train.networks.sizes import SIZES, NetworkSpec
 from dmn_train.translate.options import Reading
@@ -340,8 +341,8 @@ class PseudoLabelSection(Section):
         high: probability of a confident foreground pixel, at least.
         low: of a confident background pixel, at most.
         agreement: leave out pixels that the teacher's views put into different classes.
-        most_foreground: share of the target's pixels that may be foreground at most (`ceiling.py`); None is
-            no bound.
+        most_foreground: share of the target's pixels that may be foreground at most (`ceiling.py`), or
+            "1.5x": times the source's; None is no bound.
         loss: cross_entropy; bce_dice: with Dice, which turns what is unsure into foreground; symmetric: 0.1
             cross-entropy + reverse cross-entropy.
     """
@@ -352,7 +353,7 @@ class PseudoLabelSection(Section):
     high: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.9
     low: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
     agreement: bool = True
-    most_foreground: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    most_foreground: ForegroundBound | None = None
     loss: Literal["cross_entropy", "bce_dice", "symmetric"] = "cross_entropy"
 
 
@@ -739,14 +740,14 @@ class SelectSection(Section):
         patience: validations without a better score after which the run ends; 0 never ends it early.
         target_slices: how many slices of the target solidity, entropy and the threshold are measured on.
         most_foreground: the run's threshold is raised from 0.5 until no larger share of the target is
-            foreground; None leaves it there.
+            foreground, or "1.5x": times the source's; None leaves it there.
     """
 
     rule: Literal["last", "held_out", "solidity", "entropy"] = "last"
     keep: Index = 0
     patience: Index = 0
     target_slices: Count = 6
-    most_foreground: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    most_foreground: ForegroundBound | None = None
 
     @model_validator(mode="after")
     def _patience_needs_a_score(self) -> Self:

@@ -13,6 +13,11 @@ STATISTICS_WITH_PHANTOMS = "shared"
 """`method.statistics` where made-up volumes make the source many-sided; from one volume alone they are the
 target's own."""
 
+MOST_FOREGROUND = "1.5x"
+"""Of the target, times the source's share: a bound on labels and threshold. EPFL to VNC, where the share is
+about the source's, does not reach it; EPFL to CDeep3M and VNC to EPFL find far too much without one
+(docs/results/dismemnet.md)."""
+
 STUDENT = "s16"
 LEAST_ADAPTED = "s16"
 """A smaller student is not adapted itself but taught by a network of this size."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 from dmn_export.adapt.alarm_words import alarm_words
+from dmn_export.adapt.bound import bound_words
 from dmn_export.adapt.estimate import estimate_words
 from dmn_export.adapt.foresee import foresee
 from dmn_export.adapt.made_up import phantom_words
@@ -121,6 +122,9 @@ def adapt(
 def _tell_plan(plan: Plan, wishes: AdaptWishes, volumes: Volumes, say: Say) -> None:
     """Say what was decided without the user's word."""
     say(phantom_words(plan.stages[0].placed.recipe, wishes.phantoms))
+    told = bound_words(wishes.most_foreground)
+    if told is not None:
+        say(told)
     read = parts_words(volumes.target_shape, plan.parts, wishes.target_slices)
     if read is not None:
         say(read)

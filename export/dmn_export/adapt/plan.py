@@ -1,13 +1,12 @@
 """The stages of an adaptation as recipes: pure, nothing is read and nothing is written."""
 
 import re
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dmn_export.adapt.bound import bounded_method
 from dmn_export.adapt.defaults import (
-    ADAPTATION,
     BUDGETS,
     CROP_PX,
     DISTILLATION,
@@ -112,8 +111,8 @@ def plan_stages(
     statistics = {"statistics": STATISTICS_WITH_PHANTOMS} if made_up else {}
     # Statistics that serve both domains are not to be taken anew on the target alone.
     distillation = {"teacher": "adapt", **DISTILLATION, **({"recalibrate_crops": 0} if made_up else {})}
-    most = {} if wishes.most_foreground is None else {"most_foreground": wishes.most_foreground}
-    bound = {"select": most} if most else {}
+    most = wishes.most_foreground
+    bound = {} if most is None else {"select": {"most_foreground": most}}
     start = "base" if wishes.init is None else path_from(work.resolve(), wishes.init)
     own: dict[StageName, dict[str, Any]] = {
         "base": {"name": f"{final}-base", "network": _numbers(adapted)},
@@ -122,7 +121,7 @@ def plan_stages(
             "network": _numbers(adapted),
             "data": target,
             "init": {"run": start},
-            "method": {**_with_bounded_labels(most), **statistics},
+            "method": {**bounded_method(most, wishes.overrides), **statistics},
             **bound,
         },
         "distil": {
@@ -143,15 +142,6 @@ def plan_stages(
         values["loop"] = {**values["loop"], **extra[1]}
         stages.append(_stage(stage, values, wishes, work))
     return Plan(tuple(stages), work / "adapt", stages[-1].folder, parts)
-
-
-def _with_bounded_labels(most: dict[str, float]) -> dict[str, Any]:
-    """Return the `[method]` of the adaptation, its teacher's labels bounded where the user knows a bound."""
-    method = deepcopy(ADAPTATION)
-    if most:
-        options = method.setdefault(method["name"], {})
-        options["labels"] = {**options.get("labels", {}), **most}
-    return method
 
 
 def _positive(working: object) -> float | None:

@@ -7,12 +7,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmn_train.alarms import LEAST_OF_SOURCE, MOST_OF_SOURCE
+from dmn_train.foreground_bound import bounded_share
 from dmn_train.label_free import LEAST_OBJECT_PX, mean_entropy, mean_solidity
 from dmn_train.mask import FOREGROUND
 from dmn_train.material import unaugmented
 from dmn_train.run import Run
 from dmn_train.stacks import Stack, TargetStack
 from dmn_train.student.agreement import agreement, tiles_of
+from dmn_train.validate import THRESHOLD
 
 Verdict = Literal["good", "look closer", "alarming"]
 
@@ -41,6 +43,8 @@ class Signs:
         entropy: of the pixels over that of the mean pixel, 0 to 1.
         target_share: share of the tiles that is foreground.
         source_share: share of the source's labelled voxels that is, above 0.
+        bound: share that it may be at most; None is no bound.
+        bound_holds: whether the network would have called more of the target foreground.
         solidity: of the objects found; None without an object.
         source_solidity: of the source's labels; None without an object.
         tiles: how many.
@@ -51,6 +55,8 @@ class Signs:
     entropy: float
     target_share: float
     source_share: float
+    bound: float | None
+    bound_holds: bool
     solidity: float | None
     source_solidity: float | None
     tiles: int
@@ -87,13 +93,16 @@ def measure_signs(final: Run, adapted: Run) -> Signs:
     tiles = tiles_of([stack for stack in stacks if isinstance(stack, TargetStack)], final.spec)
     found = agreement(adapted.network(), final.network(), tiles)
     masks = found.student >= final.threshold
+    source_share = final.domain.foreground_share
     labels = [mask == FOREGROUND for stack in stacks if isinstance(stack, Stack) for mask in stack.mask]
     return Signs(
         agreement=found.iou,
         judged_by_teacher=final.folder != adapted.folder,
         entropy=mean_entropy(_slices(found.student)),
         target_share=float(masks.float().mean()),
-        source_share=final.domain.foreground_share,
+        source_share=source_share,
+        bound=bounded_share(final.placed.recipe.select.most_foreground, source_share),
+        bound_holds=final.threshold > THRESHOLD,
         solidity=mean_solidity(_slices(masks), LEAST_OBJECT_PX),
         source_solidity=mean_solidity(labels, LEAST_OBJECT_PX),
         tiles=len(tiles.images),
@@ -143,17 +152,29 @@ def _share(signs: Signs) -> Finding:
     times = signs.target_share / signs.source_share
     low, high = GOOD_SHARE
     within = LEAST_OF_SOURCE <= times <= MOST_OF_SOURCE
-    verdict: Verdict = "good" if low <= times <= high else "look closer" if within else "alarming"
-    bound = f"--most-foreground {high * signs.source_share:.2g}"
-    known = f"; if there cannot be so much, begin anew with {bound}" if times > high else ""
+    good = low <= times <= high and not signs.bound_holds
+    verdict: Verdict = "good" if good else "look closer" if within else "alarming"
     return Finding(
         "foreground",
         signs.target_share,
         verdict,
         f"{signs.target_share:.1%} of the target is found to be foreground, {times:.2g} times the "
         f"{signs.source_share:.1%} of the source's labels (good from {low:g} to {high:g} times, alarming "
-        f"below {LEAST_OF_SOURCE:g} or above {MOST_OF_SOURCE:g}, unless the tissues differ so){known}",
+        f"below {LEAST_OF_SOURCE:g} or above {MOST_OF_SOURCE:g}, unless the tissues differ so)"
+        + _bound_words(signs, times > high),
     )
+
+
+def _bound_words(signs: Signs, much: bool) -> str:
+    """Return what there is to do about the bound, for the end of a sentence."""
+    if signs.bound_holds and signs.bound is not None:
+        return (
+            f"; without the bound of {signs.bound:.1%} it would be more: if the target may hold more, begin "
+            "anew with a higher --most-foreground"
+        )
+    if not much:
+        return ""
+    return f"; if there cannot be so much, begin anew with --most-foreground {GOOD_SHARE[1]:g}x"
 
 
 def _shape(signs: Signs) -> Finding:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dmn_export.adapt.defaults import MOST_FOREGROUND
 from dmn_runtime.geometry import Spacing
 
 Size = Literal["s8", "s16", "s32"]
@@ -28,7 +29,7 @@ class AdaptWishes:
         phantoms: learn from made-up volumes too; None: where the class is what these hold.
         target_slices: [first, one past the last] slice of the target that is read; None: all, or of a large
             one blocks spread over it.
-        most_foreground: share of the target, 0 to 1, that is known to be foreground at most; None: no bound.
+        most_foreground: of the target, a share from 0 to 1, or "1.5x": times the source's; None: no bound.
     """
 
     source: str
@@ -43,4 +44,4 @@ class AdaptWishes:
     class_name: str | None = None
     phantoms: bool | None = None
     target_slices: tuple[int, int] | None = None
-    most_foreground: float | None = None
+    most_foreground: float | str | None = MOST_FOREGROUND

@@ -56,10 +56,11 @@ def command(
         ),
     ] = None,
     most_foreground: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of the target that can be foreground at most, as 0.08, where you know it [no bound].",
+            help="Share of the target that can be foreground at most, as 0.08; none; or times the source's "
+            "[1.5x].",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
@@ -88,6 +89,7 @@ def command(
     No label of the target is read. Says first how long it will take, and at the end, as well as that can be
     said without labels, how good the result is.
     """
+    from dmn_export.adapt.defaults import MOST_FOREGROUND
     from dmn_export.adapt.execute import adapt
     from dmn_export.adapt.wishes import AdaptWishes
     from dmn_export.adapt.work import is_begun
@@ -107,7 +109,7 @@ def command(
         class_,
         phantoms,
         None if target_slices is None else _slices(target_slices),
-        None if most_foreground is None else _share(most_foreground),
+        MOST_FOREGROUND if most_foreground is None else _bound(most_foreground),
     )
     runs = work or output.with_suffix(".adapt")
     try:
@@ -141,13 +143,19 @@ def _slices(text: str) -> tuple[int, int]:
     return int(first), int(stop)
 
 
-def _share(value: float) -> float:
-    """Check a share of all voxels."""
-    if not 0.0 < value < 1.0:
+def _bound(text: str) -> float | str | None:
+    """Parse a share of all voxels, times the source's, or none; refuse what is none of these."""
+    from dmn_export.adapt.bound import parse_bound
+    from dmn_train.foreground_bound import checked_bound
+
+    bound = parse_bound(text)
+    try:
+        return None if bound is None else checked_bound(bound)
+    except ValueError as error:
         raise UsageError(
-            f"--most-foreground {value:g}: wanted a share above 0 and below 1; 8 % of the voxels are 0.08"
-        )
-    return value
+            f"--most-foreground {text}: wanted a share above 0 and below 1 (8 % of the voxels are 0.08), "
+            "times the source's, as 1.5x, or none"
+        ) from error
 
 
 def _say(sentence: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from dmn_export.adapt import execute, memory, plan
+from dmn_export.adapt import bound, execute, memory, plan
 from dmn_export.adapt.defaults import Budget, Spent
 from dmn_export.adapt.execute import Adapted, adapt, train_quietly
 from dmn_export.adapt.quality_report import quality_path
@@ -45,7 +45,8 @@ def target_iou(run: Run, folder: Path) -> float:
     """Return the foreground IoU on the target, whose labels serve this alone."""
     values = without_nones(run.placed.recipe.as_json())
     source = {"image": "target.tif", "mask": "truth.tif", "voxel_nm": [10.0, 10.0, 10.0]}
-    scored = parse_recipe({**values, "method": {}, "init": None, "data": {"source": source}}, "scored")
+    kept = {**values, "method": {}, "init": None, "select": {}, "data": {"source": source}}
+    scored = parse_recipe(kept, "scored")
     material = load_material(PlacedRecipe(scored, folder))
     return validation_iou(run.network(), run.spec, material.train, run.threshold)
 
@@ -91,7 +92,7 @@ def ious_of(wishes: AdaptWishes, folder: Path, monkeypatch: pytest.MonkeyPatch) 
     volumes, work = look_at(wishes), folder / f"seed{wishes.seed}"
     base, default = plan.plan_stages(wishes, volumes, "mito", work).stages
     with monkeypatch.context() as other:
-        other.setattr(plan, "ADAPTATION", {"name": "adabn"})
+        other.setattr(bound, "ADAPTATION", {"name": "adabn"})
         adabn = plan.plan_stages(wishes, volumes, "mito", work).stages[1]
     found = {"source": trained_iou(base, folder), "default": trained_iou(default, folder)}
     return {**found, "adabn": trained_iou(replace(adabn, folder=work / "adabn"), folder)}

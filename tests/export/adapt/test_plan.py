@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from dmn_export.adapt.defaults import ADAPTATION, BUDGETS, DISTILLATION, DRAWN, PHANTOM_SHAPE, PHANTOM_SHARE
+from dmn_export.adapt.bound import bound_words, parse_bound
+from dmn_export.adapt.defaults import (
+    ADAPTATION,
+    BUDGETS,
+    DISTILLATION,
+    DRAWN,
+    MOST_FOREGROUND,
+    PHANTOM_SHAPE,
+    PHANTOM_SHARE,
+)
 from dmn_export.adapt.made_up import phantom_words
 from dmn_export.adapt.plan import Plan, file_name, plan_stages
 from dmn_export.adapt.shared_keys import working_nm
@@ -220,15 +229,37 @@ def test_of_a_large_target_parts_are_named() -> None:
     assert [(one.slices, one.columns) for one in few] == [((3, 9), None)]
 
 
-def test_a_known_bound_holds_for_labels_and_thresholds() -> None:
-    wishes = replace(WISHES, student="s8", most_foreground=0.08)
+def bounds(wishes: AdaptWishes) -> list[object]:
     base, adapt, distil = (stage.placed.recipe for stage in plan(wishes).stages)
-    assert [one.select.most_foreground for one in (base, adapt, distil)] == [None, 0.08, 0.08]
     assert adapt.method.mean_teacher is not None
-    assert adapt.method.mean_teacher.labels.most_foreground == 0.08
-    free = plan(replace(WISHES, student="s8")).stages[1].placed.recipe
-    assert free.method.mean_teacher is None or free.method.mean_teacher.labels.most_foreground is None
-    assert free.select.most_foreground is None
+    labels = adapt.method.mean_teacher.labels.most_foreground
+    return [labels, *(one.select.most_foreground for one in (base, adapt, distil))]
+
+
+def test_labels_and_thresholds_are_bounded() -> None:
+    wishes = replace(WISHES, student="s8")
+    assert bounds(wishes) == [MOST_FOREGROUND, None, MOST_FOREGROUND, MOST_FOREGROUND]
+    assert bounds(replace(wishes, most_foreground=0.08)) == [0.08, None, 0.08, 0.08]
+    assert bounds(replace(wishes, most_foreground=None)) == [None] * 4
+
+
+def test_of_another_method_the_threshold_alone_is_bounded() -> None:
+    run = run_of(NetworkSpec(16, 3, 0))
+    wishes = replace(WISHES, init=Path("/r/run"), overrides=('method.name="dann"',))
+    (adapt,) = (stage.placed.recipe for stage in plan(wishes, base=run).stages)
+    assert (adapt.method.name, adapt.select.most_foreground) == ("dann", MOST_FOREGROUND)
+
+
+@pytest.mark.parametrize(("text", "bound"), [("0.08", 0.08), ("2x", "2x"), ("none", None), ("8%", "8%")])
+def test_what_a_user_may_say_of_the_bound(text: str, bound: object) -> None:
+    assert parse_bound(text) == bound
+
+
+def test_a_bound_that_nobody_asked_for_is_told() -> None:
+    words = bound_words(WISHES.most_foreground)
+    assert words is not None
+    assert words.startswith("at most 1.5 times the source's share of foreground is looked for in the target")
+    assert bound_words(0.08) is bound_words(None) is None
 
 
 def test_a_working_size_that_is_none_is_refused() -> None:

@@ -16,7 +16,6 @@ from dmn_train.sections import (
     DannSection,
     LossSection,
     MeanTeacherSection,
-    PseudoLabelSection,
     ViewsSection,
 )
 from dmn_train.views import TargetViews, masked_view
@@ -34,9 +33,9 @@ def batch(batch: Batch) -> Batch:
     return batch._replace(views=TargetViews(plain, shown, pasted))
 
 
-def make(network: DomainNetwork, spec: NetworkSpec, **keys: object) -> MeanTeacher:
+def make(network: DomainNetwork, spec: NetworkSpec, most: float | None = None, **keys: object) -> MeanTeacher:
     torch.manual_seed(11)
-    method = MeanTeacher(MeanTeacherSection(**keys), LossSection(), spec)  # type: ignore[arg-type]
+    method = MeanTeacher(MeanTeacherSection(**keys), LossSection(), spec, most)  # type: ignore[arg-type]
     method.begin(network)
     # Another network than the student, as after some steps.
     for parameter in method.teacher.network.parameters():
@@ -188,8 +187,7 @@ def test_the_foreground_has_a_ceiling_where_one_is_wanted(
     network: DomainNetwork, batch: Batch, spec: NetworkSpec
 ) -> None:
     free = make(network, spec).losses(network, batch, progress=1.0)
-    labels = PseudoLabelSection(most_foreground=0.1)
-    bounded = make(network, spec, labels=labels).losses(network, batch, progress=1.0)
+    bounded = make(network, spec, most=0.1).losses(network, batch, progress=1.0)
     assert float(free["target_fg_share"]) > 0.2
     assert "foreground_shift" not in free
     assert 0.0 < float(bounded["target_fg_share"]) <= 0.11

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
+from dmn_runtime.errors import RecipeError
 from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
@@ -52,13 +53,36 @@ def test_the_names_are_those_of_the_recipe() -> None:
 def test_a_recipe_names_it(name: str, kind: type[Method]) -> None:
     options = {"teacher": "t"} if name == "distil" else None
     teacher = TeacherRun(UNet(NetworkSpec(2, 2, 0)), {})
-    assert type(make_method(recipe(name, options), teacher)) is kind
+    assert type(make_method(recipe(name, options), 0.1, teacher)) is kind
 
 
 @pytest.mark.parametrize(
     ("options", "count"), [(None, 3), ({"encoder_levels": 1}, 1), ({"weight": 0.0, "decoder_weight": 1.0}, 2)]
 )
 def test_options_reach_the_method(options: dict[str, Any] | None, count: int) -> None:
-    method = make_method(recipe("dann", options))
+    method = make_method(recipe("dann", options), 0.1)
     assert isinstance(method, Dann)
     assert len(method.discriminators) == count
+
+
+@pytest.mark.parametrize("name", ["mean_teacher", "dismemnet"])
+@pytest.mark.parametrize(
+    ("bound", "share"), [(0.2, 0.2), ("1.5x", 0.15), ("2x", 0.2), ("20x", None), (None, None)]
+)
+def test_a_bound_in_times_of_the_source_reaches_the_method(
+    name: str, bound: float | str | None, share: float | None
+) -> None:
+    options = {} if bound is None else {"labels": {"most_foreground": bound}}
+    method = make_method(recipe(name, options), 0.1)
+    assert isinstance(method, MeanTeacher | Dismemnet)
+    assert (method.ceiling is None) == (share is None)
+    if method.ceiling is not None:
+        assert method.ceiling.most == pytest.approx(share)
+
+
+@pytest.mark.parametrize("bound", [0.0, 1.0, 8.0, "0x", "x", "-1x", "8%", "0.08", "1.5 x"])
+def test_what_bounds_nothing_is_refused(bound: float | str) -> None:
+    with pytest.raises(
+        RecipeError, match=r'wanted a share above 0 and below 1, or times the source.s, as "1.5x"'
+    ):
+        recipe("mean_teacher", {"labels": {"most_foreground": bound}})

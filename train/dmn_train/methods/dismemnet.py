@@ -70,14 +70,27 @@ class Dismemnet(Method):
     teacher: Teacher
 
     def __init__(
-        self, section: DismemnetSection, loss: LossSection, spec: NetworkSpec, facts: RunFacts
+        self,
+        section: DismemnetSection,
+        loss: LossSection,
+        spec: NetworkSpec,
+        facts: RunFacts,
+        most: float | None,
     ) -> None:
+        """Set what is learned.
+
+        Args:
+            section: of the recipe.
+            loss: on the source.
+            spec: of the network.
+            facts: of the run.
+            most: share of the target that its labels may call foreground; None is no bound.
+        """
         super().__init__()
         self._section = section
         self._loss = loss
         self._facts = facts
         self.watch = Watch()
-        most = section.labels.most_foreground
         self.ceiling = None if most is None else ForegroundCeiling(most)
         # First of all, so that the discriminators' first weights are those of method mean_teacher.
         self.dann = Dann(section.dann or DannSection(), loss, spec) if section.align == "dann" else None

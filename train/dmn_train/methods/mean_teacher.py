@@ -41,12 +41,21 @@ class MeanTeacher(Method):
 
     teacher: Teacher
 
-    def __init__(self, section: MeanTeacherSection, loss: LossSection, spec: NetworkSpec) -> None:
+    def __init__(
+        self, section: MeanTeacherSection, loss: LossSection, spec: NetworkSpec, most: float | None
+    ) -> None:
+        """Set what is learned.
+
+        Args:
+            section: of the recipe.
+            loss: on the source.
+            spec: of the network.
+            most: share of the target that its labels may call foreground; None is no bound.
+        """
         super().__init__()
         self._section = section
         self._loss = loss
         self.watch = Watch()
-        most = section.labels.most_foreground
         self.ceiling = None if most is None else ForegroundCeiling(most)
         options = section.dann or DannSection()
         self.dann = Dann(options, loss, spec) if section.align == "dann" else None

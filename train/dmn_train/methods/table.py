@@ -2,6 +2,7 @@
 
 from typing import TypeVar
 
+from dmn_train.foreground_bound import bounded_share
 from dmn_train.methods.adabn import AdaBN
 from dmn_train.methods.base import Method
 from dmn_train.methods.coral import Coral
@@ -20,8 +21,14 @@ from dmn_train.student.teacher_run import TeacherRun
 Options = TypeVar("Options")
 
 
-def make_method(recipe: Recipe, teacher: TeacherRun | None = None) -> Method:
-    """Build the method that a recipe names; `teacher` is that of method distil."""
+def make_method(recipe: Recipe, source_share: float, teacher: TeacherRun | None = None) -> Method:
+    """Build the method that a recipe names.
+
+    Args:
+        recipe: the whole of it.
+        source_share: share of the source's labelled voxels that are foreground.
+        teacher: of method distil.
+    """
     section, loss, spec = recipe.method, recipe.loss, recipe.network.spec
     match section.name:
         case "source_only":
@@ -39,11 +46,15 @@ def make_method(recipe: Recipe, teacher: TeacherRun | None = None) -> Method:
         case "isc":
             return Isc(_given(section.isc), loss, spec)
         case "mean_teacher":
-            return MeanTeacher(_given(section.mean_teacher), loss, spec)
+            taught = _given(section.mean_teacher)
+            most = bounded_share(taught.labels.most_foreground, source_share)
+            return MeanTeacher(taught, loss, spec, most)
         case "distil":
             return Distil(_given(section.distil), loss, _given(teacher).network)
         case "dismemnet":
-            return Dismemnet(_given(section.dismemnet), loss, spec, _facts(recipe))
+            joint = _given(section.dismemnet)
+            most = bounded_share(joint.labels.most_foreground, source_share)
+            return Dismemnet(joint, loss, spec, _facts(recipe), most)
 
 
 def _given(options: Options | None) -> Options:
