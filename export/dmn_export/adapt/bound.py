@@ -22,9 +22,11 @@ def parse_bound(text: str) -> float | str | None:
 
 
 def bounded_method(bound: float | str | None, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Return the `[method]` of the adaptation; where it makes labels of the target, these are bounded."""
+    """Return the `[method]` of the adaptation; if it makes labels of the target, these are bounded."""
     method = deepcopy(ADAPTATION)
     name = laid_over({"method": method}, overrides)["method"]["name"]
+    if name != method["name"]:
+        method = {"name": name}  # the options of the one that it takes the place of have no meaning for it
     if bound is not None and name in SELF_TRAINING:
         options = method.setdefault(name, {})
         options["labels"] = {**options.get("labels", {}), "most_foreground": bound}

@@ -231,8 +231,8 @@ def test_of_a_large_target_parts_are_named() -> None:
 
 def bounds(wishes: AdaptWishes) -> list[object]:
     base, adapt, distil = (stage.placed.recipe for stage in plan(wishes).stages)
-    assert adapt.method.mean_teacher is not None
-    labels = adapt.method.mean_teacher.labels.most_foreground
+    assert adapt.method.dismemnet is not None
+    labels = adapt.method.dismemnet.labels.most_foreground
     return [labels, *(one.select.most_foreground for one in (base, adapt, distil))]
 
 
@@ -248,6 +248,10 @@ def test_of_another_method_the_threshold_alone_is_bounded() -> None:
     wishes = replace(WISHES, init=Path("/r/run"), overrides=('method.name="dann"',))
     (adapt,) = (stage.placed.recipe for stage in plan(wishes, base=run).stages)
     assert (adapt.method.name, adapt.select.most_foreground) == ("dann", MOST_FOREGROUND)
+    wishes = replace(wishes, overrides=("method.name=mean_teacher",))
+    (adapt,) = (stage.placed.recipe for stage in plan(wishes, base=run).stages)
+    assert adapt.method.mean_teacher is not None
+    assert adapt.method.mean_teacher.labels.most_foreground == MOST_FOREGROUND
 
 
 @pytest.mark.parametrize(("text", "bound"), [("0.08", 0.08), ("2x", "2x"), ("none", None), ("8%", "8%")])
