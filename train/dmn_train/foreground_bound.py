@@ -3,24 +3,27 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 
-_TIMES = re.compile(r"(\d+(?:\.\d+)?)x")
+_TIMES = re.compile(r"([0-9]+(?:\.[0-9]+)?)x")
 
 
-def checked_bound(bound: float | str) -> float | str:
+def checked_bound(bound: object) -> float | str:
     """Return a bound as it is.
 
+    Args:
+        bound: a share of the pixels above 0 and below 1, or "1.5x": times that of the source, above 0.
+
     Raises:
-        ValueError: it bounds no share.
+        ValueError: it is neither.
     """
-    within = 0.0 < bound < 1.0 if isinstance(bound, float) else _times(bound) > 0.0
-    if not within:
-        raise ValueError(
-            f"{bound!r} bounds no share, wanted a share above 0 and below 1, or times the source's, as "
-            '"1.5x"'
-        )
-    return bound
+    if isinstance(bound, str) and _times(bound) > 0.0:
+        return bound
+    if isinstance(bound, float) and 0.0 < bound < 1.0:
+        return bound
+    raise ValueError(
+        f'{bound!r} bounds no share, wanted a share above 0 and below 1, or times the source\'s, as "1.5x"'
+    )
 
 
 def _times(text: str) -> float:
@@ -29,12 +32,12 @@ def _times(text: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-ForegroundBound = Annotated[float | str, AfterValidator(checked_bound)]
+ForegroundBound = Annotated[float | str, BeforeValidator(checked_bound)]
 """A share of the pixels above 0 and below 1, or "1.5x": times the share of the source's labelled voxels."""
 
 
 def bounded_share(bound: float | str | None, source_share: float) -> float | None:
-    """Return the share of pixels that may be foreground at most; None is no bound.
+    """Return the share of pixels that may be foreground at most; None is no bound, as is 1 or more.
 
     Args:
         bound: a `ForegroundBound`, or None.

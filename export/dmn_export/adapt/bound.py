@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 from dmn_export.adapt.defaults import ADAPTATION, MOST_FOREGROUND
-from dmn_train.recipe import laid_over
+from dmn_train.recipe import Recipe, laid_over
 
 NO_BOUND = "none"
 SELF_TRAINING = ("mean_teacher", "dismemnet")
@@ -24,7 +24,10 @@ def parse_bound(text: str) -> float | str | None:
 def bounded_method(bound: float | str | None, overrides: tuple[str, ...]) -> dict[str, Any]:
     """Return the `[method]` of the adaptation; if it makes labels of the target, these are bounded."""
     method = deepcopy(ADAPTATION)
-    name = laid_over({"method": method}, overrides)["method"]["name"]
+    laid = laid_over({"method": method}, overrides)["method"]
+    if not isinstance(laid, dict):
+        return method  # the recipe's check refuses what the user made of it
+    name = laid.get("name")
     if name != method["name"]:
         method = {"name": name}  # the options of the one that it takes the place of have no meaning for it
     if bound is not None and name in SELF_TRAINING:
@@ -33,9 +36,9 @@ def bounded_method(bound: float | str | None, overrides: tuple[str, ...]) -> dic
     return method
 
 
-def bound_words(bound: float | str | None) -> str | None:
-    """Return one sentence on a bound that the user has not chosen; None on one that he has."""
-    if bound != MOST_FOREGROUND:
+def bound_words(recipe: Recipe) -> str | None:
+    """Return one sentence on the default bound; None where the last stage's recipe has another or none."""
+    if recipe.select.most_foreground != MOST_FOREGROUND:
         return None
     times = MOST_FOREGROUND.removesuffix("x")
     return (

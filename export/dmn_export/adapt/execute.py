@@ -122,7 +122,7 @@ def adapt(
 def _tell_plan(plan: Plan, wishes: AdaptWishes, volumes: Volumes, say: Say) -> None:
     """Say what was decided without the user's word."""
     say(phantom_words(plan.stages[0].placed.recipe, wishes.phantoms))
-    told = bound_words(wishes.most_foreground)
+    told = bound_words(plan.stages[-1].placed.recipe)
     if told is not None:
         say(told)
     read = parts_words(volumes.target_shape, plan.parts, wishes.target_slices)
@@ -139,10 +139,12 @@ def _holds(output: Path, run: Run) -> bool:
     if not output.is_file():
         return False
     try:
-        made_of = open_package(output).contract.provenance.get("run")
+        contract = open_package(output).contract
     except PackageError:
         return False
-    return isinstance(made_of, dict) and made_of.get("weights_sha256") == run.facts["weights_sha256"]
+    made_of = contract.provenance.get("run")
+    same = isinstance(made_of, dict) and made_of.get("weights_sha256") == run.facts["weights_sha256"]
+    return same and contract.threshold == run.threshold
 
 
 def _pack(

@@ -44,7 +44,7 @@ class Signs:
         target_share: share of the tiles that is foreground.
         source_share: share of the source's labelled voxels that is, above 0.
         bound: share that it may be at most; None is no bound.
-        bound_holds: whether the network would have called more of the target foreground.
+        bound_holds: whether the threshold had to be raised for it.
         solidity: of the objects found; None without an object.
         source_solidity: of the source's labels; None without an object.
         tiles: how many.
@@ -91,7 +91,8 @@ def measure_signs(final: Run, adapted: Run) -> Signs:
     """
     stacks = [stack for stack, _ in unaugmented(final.placed, 8)]
     tiles = tiles_of([stack for stack in stacks if isinstance(stack, TargetStack)], final.spec)
-    found = agreement(adapted.network(), final.network(), tiles)
+    thresholds = (adapted.threshold, final.threshold)
+    found = agreement(adapted.network(), final.network(), tiles, thresholds=thresholds)
     masks = found.student >= final.threshold
     source_share = final.domain.foreground_share
     labels = [mask == FOREGROUND for stack in stacks if isinstance(stack, Stack) for mask in stack.mask]
@@ -169,12 +170,13 @@ def _bound_words(signs: Signs, much: bool) -> str:
     """Return what there is to do about the bound, for the end of a sentence."""
     if signs.bound_holds and signs.bound is not None:
         return (
-            f"; without the bound of {signs.bound:.1%} it would be more: if the target may hold more, begin "
-            "anew with a higher --most-foreground"
+            f"; the threshold was raised to keep to the bound of {signs.bound:.1%}: if the target may hold "
+            "more, begin anew with a higher --most-foreground"
         )
     if not much:
         return ""
-    return f"; if there cannot be so much, begin anew with --most-foreground {GOOD_SHARE[1]:g}x"
+    lower = f"{GOOD_SHARE[1]:g}x" if signs.bound is None else "and a lower share"
+    return f"; if there cannot be so much, begin anew with --most-foreground {lower}"
 
 
 def _shape(signs: Signs) -> Finding:

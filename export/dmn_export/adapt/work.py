@@ -1,6 +1,6 @@
 """The work folder of an adaptation: what was wished for, and how far each stage has come.
 
-adapt.json    format "dmn-adapt", version 2: the wishes that its runs belong to and the fingerprints of their
+adapt.json    format "dmn-adapt", version 3: the wishes that its runs belong to and the fingerprints of their
               data; written before the first step
 base, adapt, distil   run folders (docs/training.md)
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from dmn_export.adapt.bound import NO_BOUND
 from dmn_export.adapt.plan import Plan, Stage
 from dmn_export.adapt.volumes import Volumes
 from dmn_export.adapt.wishes import AdaptWishes
@@ -22,7 +23,7 @@ from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON, load_run
 
 ADAPT_JSON = "adapt.json"
 FORMAT = "dmn-adapt"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 STAGE_FOLDERS = ("base", "adapt", "distil")
 
 
@@ -57,7 +58,7 @@ def record_of(wishes: AdaptWishes, volumes: Volumes) -> dict[str, Any]:
         "--class": wishes.class_name,
         "--phantoms": wishes.phantoms,
         "--target-slices": None if wishes.target_slices is None else list(wishes.target_slices),
-        "--most-foreground": wishes.most_foreground,
+        "--most-foreground": NO_BOUND if wishes.most_foreground is None else wishes.most_foreground,
     }
 
 

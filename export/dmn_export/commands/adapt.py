@@ -59,7 +59,7 @@ def command(
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of the target that can be foreground at most, as 0.08; none; or times the source's "
+            help="Most of the target that can be foreground: 0.08, 1.5x (times the source's share) or none "
             "[1.5x].",
         ),
     ] = None,

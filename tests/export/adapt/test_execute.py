@@ -76,6 +76,8 @@ def test_two_volumes_become_a_package_that_beats_the_source_alone(
     assert report["package_sha256"] == adapted.package.sha256
     assert [one["name"] for one in report["findings"]] == ["agreement", "uncertainty", "foreground", "shape"]
     assert report["signs"]["judged_by_teacher"] is False
+    assert report["signs"]["bound"] == pytest.approx(1.5 * final.domain.foreground_share)
+    assert adapted.package.contract.threshold == final.threshold
     assert "mito.adapt" not in json.dumps(adapted.package.contract.provenance)
     assert adapted.package.contract.description == (
         "disc segmentation, learned from image.tif and adapted without labels to target.tif."
@@ -136,14 +138,16 @@ def stop_at(wanted: str, at: int) -> object:
 
 
 def packs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a package be a file with the hash of the run's weights, which costs no export."""
+    """Let a package be a file with the hash of the run's weights and its threshold, which costs no export."""
 
     def package(path: Path) -> SimpleNamespace:
-        made_of = {"weights_sha256": path.read_text()}
-        return SimpleNamespace(path=path, sha256="0", contract=SimpleNamespace(provenance={"run": made_of}))
+        weights, threshold = path.read_text().split()
+        provenance = {"run": {"weights_sha256": weights}}
+        contract = SimpleNamespace(provenance=provenance, threshold=float(threshold))
+        return SimpleNamespace(path=path, sha256="0", contract=contract)
 
     def export_run(run: Run, output: Path, *_: object) -> SimpleNamespace:
-        output.write_text(run.facts["weights_sha256"])
+        output.write_text(f"{run.facts['weights_sha256']} {run.threshold}")
         return SimpleNamespace(package=package(output), refused=())
 
     monkeypatch.setattr(execute, "export_run", export_run)
@@ -193,6 +197,14 @@ def test_it_goes_on_after_each_stage_to_the_same_bits(
     again = run_it(wishes, broken, resume=True, train_stage=stop_at("", 0), say=said.append)
     assert again.quality.is_file()
     assert f"{broken / 'mito.zip'}: packed before" in said
+    # A package of the same weights with another threshold is another one.
+    (broken / "mito.zip").write_text(
+        f"{load_run(broken / 'mito.adapt' / 'distil').facts['weights_sha256']} 0.7"
+    )
+    said.clear()
+    run_it(wishes, broken, resume=True, overwrite=True, train_stage=stop_at("", 0), say=said.append)
+    assert (broken / "mito.zip").read_text().endswith(" 0.5")
+    assert not any(line.endswith("packed before") for line in said)
     for stage in ("base", "adapt", "distil"):
         one, two = (folder / "mito.adapt" / stage / "weights.safetensors" for folder in (whole, broken))
         assert one.read_bytes() == two.read_bytes(), stage

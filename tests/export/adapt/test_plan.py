@@ -260,10 +260,17 @@ def test_what_a_user_may_say_of_the_bound(text: str, bound: object) -> None:
 
 
 def test_a_bound_that_nobody_asked_for_is_told() -> None:
-    words = bound_words(WISHES.most_foreground)
+    words = bound_words(plan().stages[-1].placed.recipe)
     assert words is not None
     assert words.startswith("at most 1.5 times the source's share of foreground is looked for in the target")
-    assert bound_words(0.08) is bound_words(None) is None
+    for bound in (0.08, None):
+        assert bound_words(plan(replace(WISHES, most_foreground=bound)).stages[-1].placed.recipe) is None
+
+
+@pytest.mark.parametrize("override", ["method=dann", "method=3"])
+def test_a_method_that_is_no_table_is_refused(override: str) -> None:
+    with pytest.raises(RecipeError, match=r"method is .*, wanted"):
+        plan(replace(WISHES, overrides=(override,)))
 
 
 def test_a_working_size_that_is_none_is_refused() -> None:

@@ -65,12 +65,14 @@ def test_the_words_are_for_a_microscopist() -> None:
     assert foreground.startswith("6.0% of the target is found to be foreground, 1.2 times the 5.0% of")
     assert "--most-foreground" not in foreground
     much = findings(replace(GOOD, target_share=0.08))[2].sentence
-    assert much.endswith("; if there cannot be so much, begin anew with --most-foreground 1.5x")
+    assert much.endswith("; if there cannot be so much, begin anew with --most-foreground and a lower share")
+    free = findings(replace(GOOD, target_share=0.08, bound=None))[2].sentence
+    assert free.endswith("; if there cannot be so much, begin anew with --most-foreground 1.5x")
     (held,) = (one for one in findings(replace(GOOD, bound_holds=True)) if one.name == "foreground")
     assert held.verdict == "look closer"
     assert held.sentence.endswith(
-        "; without the bound of 7.5% it would be more: if the target may hold more, begin anew with a higher "
-        "--most-foreground"
+        "; the threshold was raised to keep to the bound of 7.5%: if the target may hold more, begin anew "
+        "with a higher --most-foreground"
     )
     assert shape.startswith("the objects found fill 95.0% of their convex outlines and those of the source's")
     alone = findings(replace(GOOD, judged_by_teacher=False))[0].sentence

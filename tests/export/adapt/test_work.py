@@ -29,7 +29,7 @@ def test_a_new_folder_is_begun_and_gone_on_with(tmp_path: Path) -> None:
     assert not folder.exists()
     check_work(begun(folder), RECORD, DATA, resume=True, overwrite=False)
     stored = json.loads((folder / "adapt.json").read_text())
-    assert stored == {"format": "dmn-adapt", "format_version": 2, "wishes": RECORD, "data": DATA}
+    assert stored == {"format": "dmn-adapt", "format_version": 3, "wishes": RECORD, "data": DATA}
     check_work(folder, RECORD, DATA, resume=False, overwrite=True)
 
 
@@ -47,7 +47,7 @@ def test_a_new_folder_is_begun_and_gone_on_with(tmp_path: Path) -> None:
         ("other", {"overwrite": True}, OutputError, "holds something that is no adaptation, so it is kept"),
         ("begun", {}, OutputError, "holds a former adaptation: give --resume to go on with it"),
         ("damaged", {"resume": True}, RunError, "is damaged"),
-        ("newer", {"resume": True}, RunError, "is dmn-adapt version 3, wanted dmn-adapt version 2"),
+        ("newer", {"resume": True}, RunError, "is dmn-adapt version 4, wanted dmn-adapt version 3"),
         (
             "quick",
             {"resume": True},
@@ -62,7 +62,7 @@ def test_what_must_not_be_written_into_is_kept(
     folder = tmp_path / "work"
     stored = {
         "format": "dmn-adapt",
-        "format_version": 2,
+        "format_version": 3,
         "wishes": {**RECORD, "--budget": "thorough"},
         "data": DATA,
     }
@@ -73,7 +73,7 @@ def test_what_must_not_be_written_into_is_kept(
         text = {
             "other": None,
             "damaged": "{",
-            "newer": json.dumps({**stored, "format_version": 3}),
+            "newer": json.dumps({**stored, "format_version": 4}),
         }.get(made, json.dumps(stored))
         (folder / ("notes.txt" if text is None else "adapt.json")).write_text(text or "mine")
     before = sorted(folder.iterdir()) if folder.is_dir() else []

@@ -80,8 +80,10 @@ def test_a_bound_in_times_of_the_source_reaches_the_method(
         assert method.ceiling.most == pytest.approx(share)
 
 
-@pytest.mark.parametrize("bound", [0.0, 1.0, 8.0, "0x", "x", "-1x", "8%", "0.08", "1.5 x"])
-def test_what_bounds_nothing_is_refused(bound: float | str) -> None:
+@pytest.mark.parametrize(
+    "bound", [0.0, 1.0, 8.0, 8, True, [0.1], "0x", "x", "-1x", "8%", "0.08", "1.5 x", "\u0663x"]
+)
+def test_what_bounds_nothing_is_refused(bound: object) -> None:
     with pytest.raises(
         RecipeError, match=r'wanted a share above 0 and below 1, or times the source.s, as "1.5x"'
     ):

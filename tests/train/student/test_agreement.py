@@ -23,6 +23,10 @@ def test_agreement_by_hand(teacher: Path) -> None:
     assert 0.0 < share < 1.0
     assert agreement(network, everything, tiles, views=1).iou == pytest.approx(share)
     assert agreement(everything, network, tiles, views=8).iou == pytest.approx(share)
+    # What a raised threshold leaves out is no foreground.
+    none = agreement(network, everything, tiles, views=1, thresholds=(1.1, 0.5))
+    assert none.iou == 0.0
+    assert agreement(network, everything, tiles, views=1, thresholds=(1.1, 1.1)).iou == 1.0
 
 
 def test_the_same_call_gives_the_same_tiles(teacher: Path) -> None:

@@ -44,7 +44,9 @@ def command(
 
 def _summary(teacher: Run, student: Run, outcome: Outcome) -> str:
     tiles = target_tiles(student.placed)
-    agreed = agreement(teacher.network(), student.network(), tiles)
+    agreed = agreement(
+        teacher.network(), student.network(), tiles, thresholds=(teacher.threshold, student.threshold)
+    )
     costs = [multiply_adds_per_px(one.spec) for one in (teacher, student)]
     held_out = "" if outcome.iou is None else f", held-out source fg IoU {outcome.iou:.4f}"
     return "\n".join(

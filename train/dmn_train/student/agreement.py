@@ -9,10 +9,11 @@ from torch import Tensor
 from dmn_train.material import unaugmented
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import UNet
+from dmn_train.pseudo_labels import DECISION
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.stacks import TargetStack
 from dmn_train.student.fixed_teacher import FixedTeacher
-from dmn_train.student.soft_labels import mask_iou
+from dmn_train.student.soft_labels import iou_of_masks
 from dmn_train.student.target_tiles import TargetTiles, draw_tiles
 
 TILES = 12
@@ -50,7 +51,14 @@ def tiles_of(stacks: list[TargetStack], spec: NetworkSpec) -> TargetTiles:
 
 
 @torch.no_grad()
-def agreement(teacher: UNet, student: UNet, tiles: TargetTiles, views: int = 8) -> Agreement:
+def agreement(
+    teacher: UNet,
+    student: UNet,
+    tiles: TargetTiles,
+    views: int = 8,
+    *,
+    thresholds: tuple[float, float] = (DECISION, DECISION),
+) -> Agreement:
     """Compare a student with what its teacher says as the mean over `views`.
 
     Args:
@@ -58,6 +66,7 @@ def agreement(teacher: UNet, student: UNet, tiles: TargetTiles, views: int = 8) 
         student: on the CPU; the teacher itself asks how much it depends on the way up an image is.
         tiles: of the target.
         views: flips and quarter turns, at most 8.
+        thresholds: probabilities from which teacher and student call a pixel foreground.
     """
     judge, told, found = FixedTeacher(teacher, views), [], []
     student.eval()
@@ -66,4 +75,6 @@ def agreement(teacher: UNet, student: UNet, tiles: TargetTiles, views: int = 8) 
         told.append(tiles.core(judge(image).probability))
         found.append(tiles.core(student(image).float().sigmoid()))
     teacher_says, student_says = torch.cat(told), torch.cat(found)
-    return Agreement(float(mask_iou(student_says, teacher_says)), student_says, teacher_says)
+    of_teacher, of_student = thresholds
+    iou = iou_of_masks(student_says >= of_student, teacher_says >= of_teacher)
+    return Agreement(float(iou), student_says, teacher_says)

@@ -36,6 +36,10 @@ def soft_label_loss(logits: Tensor, labels: Tensor, section: DistilSection) -> d
 
 def mask_iou(one: Tensor, two: Tensor) -> Tensor:
     """Return the IoU of what two maps of probabilities call foreground; 1 where neither calls any so."""
-    mine, theirs = one >= DECISION, two >= DECISION
-    union = (mine | theirs).sum()
-    return torch.where(union > 0, (mine & theirs).sum() / union.clamp(min=1), 1.0)
+    return iou_of_masks(one >= DECISION, two >= DECISION)
+
+
+def iou_of_masks(one: Tensor, two: Tensor) -> Tensor:
+    """Return the IoU of two boolean masks of one shape; 1 where neither holds anything."""
+    union = (one | two).sum()
+    return torch.where(union > 0, (one & two).sum() / union.clamp(min=1), 1.0)

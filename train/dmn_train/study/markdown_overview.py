@@ -2,6 +2,7 @@
 
 from dmn_train.study.markdown_cells import spread_cell
 from dmn_train.study.markdown_table import NOTHING, table
+from dmn_train.study.report_sections import OTHERS
 from dmn_train.study.sections import Study
 from dmn_train.study.tables import ProtocolTable, by_name
 
@@ -18,7 +19,12 @@ def overview(study: Study, tables: tuple[ProtocolTable, ...]) -> str:
 
 
 def _beside(tables: tuple[ProtocolTable, ...], arms: tuple[str, ...]) -> list[str]:
-    """Return heading and table of the tables of one name; `arms`: of the study, in its order."""
+    """Return heading and table of the tables of one name.
+
+    Args:
+        tables: a protocol each; those of `OTHERS` have arms of their own each.
+        arms: of the study, in its order.
+    """
     section = tables[0].section
     words = {line.arm.name: line.arm.words for one in tables for line in one.lines}
     columns = [
@@ -27,7 +33,7 @@ def _beside(tables: tuple[ProtocolTable, ...], arms: tuple[str, ...]) -> list[st
     ]
     rows = [
         [words[arm], *(column.get(arm, NOTHING) for column in columns)]
-        for arm in (arms if section is None else section.arms)
+        for arm in (arms if section is None or section.name == OTHERS else section.arms)
         if arm in words
     ]
     heading = [] if section is None else [f"**{section.heading}**"]
