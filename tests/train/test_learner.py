@@ -67,3 +67,11 @@ def test_each_group_has_its_own_bound(placed: Placed, folder: Path) -> None:
     learner.optimiser.register_step_pre_hook(note)
     take_step(given, learner, draw_batch(given.material, given.recipe, 0), 0)
     assert norms == [pytest.approx(1e-3, rel=1e-2)] * 2
+
+
+def test_a_bound_in_times_is_of_the_share_of_this_source(placed: Placed, folder: Path) -> None:
+    given, learner = learning(placed(*DISMEMNET, "method.dismemnet.labels.most_foreground=1.5x"), folder)
+    method = learner.objective.method
+    assert isinstance(method, Dismemnet)
+    assert method.ceiling is not None
+    assert method.ceiling.most == 1.5 * given.material.domain.foreground_share
