@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 ADAPTATION: dict[str, Any] = {"name": "dismemnet", "dismemnet": {"translation": {"kind": "none"}}}
-"""The `[method]` of the adaptation: labels of a moving average, refined by a memory, and distillation. What
-translation costs is most of its time, and it gained nothing (docs/results/dismemnet.md)."""
+"""The `[method]` of the adaptation: labels of a moving average, refined by a memory, and distillation. The
+translation takes 40 % of a run's time and gained nothing (docs/results/dismemnet.md)."""
 
 DISTILLATION: dict[str, Any] = {"views": 2}
 """Options of `[method.distil]`: eight views a label would cost four times as many passes of the teacher."""
