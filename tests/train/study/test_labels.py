@@ -1,13 +1,17 @@
 """No run may have learned from labels of what it is tested on."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dmn_runtime.cli import main
-from dmn_runtime.errors import RecipeError
+from dmn_runtime.errors import RecipeError, RunError
+from dmn_train.loop import train
 from dmn_train.recipe import PlacedRecipe
+from dmn_train.run import RUN_JSON
 from dmn_train.study.job import Job
 from dmn_train.study.labels import labels_under_test
 from dmn_train.study.overlap import Part
@@ -100,3 +104,105 @@ def test_a_run_taken_as_it_is_is_judged_by_what_it_recorded(
     assert main(["study", str(placed.path), "-o", str(folder / "out"), "--report-only"]) == 2
     said = f"shared/strong/seed0 has labels of the part of {folder.name}/image.tif that A tests on"
     assert said in capsys.readouterr().err
+
+
+ONE_SEED = ("seeds = [0, 1]", "seeds = [0]")
+
+
+def test_a_run_that_an_arm_names_itself_as_its_start_is_judged(
+    study: Load, run_folder: Path, folder: Path
+) -> None:
+    begun = ('init = "strong"\nset = {', f'set = {{ init.run = "{run_folder.name}",')
+    with pytest.raises(RecipeError) as caught:
+        plan_study(study(ONE_SEED, begun, text=STUDY), folder / "out")
+    assert str(caught.value) == (
+        f"{folder / 'study.toml'}: {run_folder}, from which A/other/seed0 comes, has labels of the part of "
+        f"{folder.name}/image.tif that A tests on: start or learn from another run, or test on another part"
+    )
+
+
+def test_a_start_in_the_base_recipe_is_judged_too(study: Load, run_folder: Path, folder: Path) -> None:
+    placed = study(ONE_SEED, text=STUDY)
+    placed.base["init"] = {"run": run_folder.name}
+    with pytest.raises(RecipeError, match=f"{run_folder}, from which shared/strong/seed0 comes, has labels"):
+        plan_study(placed, folder / "out")
+
+
+@pytest.fixture
+def second(run_folder: Path, folder: Path, study: Load, placed: Callable[..., PlacedRecipe]) -> Path:
+    """Return the folder of a run on source.tif that started from `run_folder`, which has the labels."""
+    study()  # makes source.tif
+    other = ("data.source.image=source.tif", "data.source.mask=labels.tif", "loop.steps=2")
+    train(placed(*other, f"init.run={run_folder.name}"), folder / "second")
+    return folder / "second"
+
+
+def test_the_starts_of_a_start_are_judged(study: Load, second: Path, run_folder: Path, folder: Path) -> None:
+    begun = ('init = "strong"\nset = {', f'set = {{ init.run = "{second.name}",')
+    with pytest.raises(RecipeError, match=f"{run_folder}, from which A/other/seed0 comes, has labels"):
+        plan_study(study(ONE_SEED, begun, text=STUDY), folder / "out")
+
+
+def test_a_run_taken_as_it_is_is_judged_by_what_it_comes_from_before_anything_is_trained(
+    study: Load, second: Path, run_folder: Path, folder: Path
+) -> None:
+    taken = ("shared = true", f'run = "{second.name}"')
+    with pytest.raises(RecipeError, match=f"{run_folder}, from which shared/strong/seed0 comes, has labels"):
+        plan_study(study(ONE_SEED, taken, text=STUDY), folder / "out")
+
+
+def test_a_teacher_of_a_start_is_judged(study: Load, second: Path, run_folder: Path, folder: Path) -> None:
+    facts = json.loads((second / RUN_JSON).read_text())
+    facts["init"], facts["teacher"], facts["recipe"]["init"] = None, facts["init"], None
+    facts["recipe"]["data"]["target"] = [{"image": "source.tif", "voxel_nm": [5.0, 5.0, 5.0]}]
+    facts["recipe"]["method"] = {"name": "distil", "distil": {"teacher": run_folder.name}}
+    (second / RUN_JSON).write_text(json.dumps(facts))
+    taken = ("shared = true", f'run = "{second.name}"')
+    with pytest.raises(RecipeError, match=f"{run_folder}, from which shared/strong/seed0 comes, has labels"):
+        plan_study(study(ONE_SEED, taken, text=STUDY), folder / "out")
+
+
+def test_runs_that_were_moved_together_find_each_other(
+    study: Load, second: Path, run_folder: Path, folder: Path
+) -> None:
+    moved = folder / "moved"
+    for run in (second, run_folder):
+        shutil.copytree(run, moved / run.name)
+    shutil.rmtree(run_folder)
+    taken = study(ONE_SEED, ("shared = true", f'run = "moved/{second.name}"'), text=STUDY)
+    said = f"{moved / run_folder.name}, from which shared/strong/seed0 comes, has labels"
+    with pytest.raises(RecipeError, match=said):
+        plan_study(taken, folder / "out")
+    shutil.move(second, run_folder)  # another run in the place where the start was
+    with pytest.raises(RecipeError, match=said):
+        plan_study(taken, folder / "out")
+
+
+def test_a_start_that_is_another_run_of_the_study_is_judged_by_its_plan(study: Load, folder: Path) -> None:
+    leak = 'shared = true\nprotocols = []\nset.data.source = { image = "image.tif", mask = "mask.tif" }'
+    begun = ('init = "strong"\nset = {', 'set = { init.run = "out/shared/strong/seed0",')
+    with pytest.raises(RecipeError, match="shared/strong/seed0, from which A/other/seed0 comes, has labels"):
+        plan_study(study(ONE_SEED, ("shared = true", leak), begun, text=STUDY), folder / "out")
+
+
+def test_a_start_that_is_not_there_is_left_to_the_training(study: Load, folder: Path) -> None:
+    begun = ('init = "strong"\nset = {', 'set = { init.run = "nowhere",')
+    assert plan_study(study(ONE_SEED, begun, text=STUDY), folder / "out")
+
+
+def test_a_damaged_start_is_named(study: Load, run_folder: Path, folder: Path) -> None:
+    (run_folder / RUN_JSON).write_text("{")
+    begun = ('init = "strong"\nset = {', f'set = {{ init.run = "{run_folder.name}",')
+    with pytest.raises(RunError, match=r"run\.json is damaged"):
+        plan_study(study(ONE_SEED, begun, text=STUDY), folder / "out")
+
+
+def test_runs_that_start_from_each_other_are_read_once(
+    study: Load, second: Path, run_folder: Path, folder: Path
+) -> None:
+    facts = json.loads((run_folder / RUN_JSON).read_text())
+    facts["recipe"] |= {"init": {"run": second.name}}
+    facts["recipe"]["data"]["source"] |= {"image": "source.tif", "mask": "labels.tif"}
+    (run_folder / RUN_JSON).write_text(json.dumps(facts))
+    begun = ('init = "strong"\nset = {', f'set = {{ init.run = "{second.name}",')
+    assert plan_study(study(ONE_SEED, begun, text=STUDY), folder / "out")

@@ -1,4 +1,4 @@
-"""From a study to its jobs: no volume and no run is read, and nothing is written.
+"""From a study to its jobs: no volume is read, and nothing is written.
 
     arm, not shared    base recipe + source.set + protocol.set + arm.set    PROTOCOL/ARM/seedN
     arm, shared        base recipe + source.set + arm.set                   SOURCE/ARM/seedN
@@ -9,6 +9,9 @@ The source is the protocol's; where it names none, nothing is laid for it, and S
 arm is trained on the sources of its protocols and of all that comes from it. `init` and `teacher` lead to the
 arm's run of the same seed and protocol or, of a shared arm, source; they become init.run and
 method.distil.teacher.
+
+Of finished runs that jobs are or come from run.json is read, where they are there, for one purpose: to refuse
+what has learned from the labels that it is tested on.
 
 Paths in the recipes of jobs start from the folder that the recipe is written to, so that a study that lies in
 the same place of another machine's copy of the project has the same recipes there.
@@ -55,6 +58,7 @@ def plan_study(placed: PlacedStudy, output: Path) -> tuple[Job, ...]:
     Raises:
         RecipeError: a recipe that the study makes is wrong, arms start from each other, or labels of the
             part that is tested are trained on.
+        RunError: a finished run that a job is or comes from is damaged.
     """
     study, planner = placed.study, _Planner(placed, output.resolve())
     arms = in_order_of_dependence(placed)
