@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import tifffile
 import torch
+from lightning_fabric.plugins.precision import MixedPrecision
 
+from dmn_runtime.errors import RunError
 from dmn_train.data import draw_batch
 from dmn_train.given import Given
 from dmn_train.hardware import make_fabric
@@ -75,3 +77,40 @@ def test_a_bound_in_times_is_of_the_share_of_this_source(placed: Placed, folder:
     assert isinstance(method, Dismemnet)
     assert method.ceiling is not None
     assert method.ceiling.most == 1.5 * given.material.domain.foreground_share
+
+
+def test_a_loss_that_diverges_ends_the_run_with_one_sentence(placed: Placed, folder: Path) -> None:
+    given, learner = learning(placed("optimiser.lr=1e25"), folder)
+
+    def step(done: int) -> None:
+        take_step(given, learner, draw_batch(given.material, given.recipe, done), done)
+
+    step(0)
+    with pytest.raises(RunError) as caught:
+        step(1)
+    assert str(caught.value) == (
+        "the gradient of step 2 is not finite, so the loss has diverged: "
+        "lower optimiser.lr, which is 1e+25, and begin anew"
+    )
+
+
+def test_a_gradient_that_is_too_large_for_the_scale_of_16_bits_only_skips_a_step(
+    placed: Placed, folder: Path
+) -> None:
+    recipe = placed()
+    fabric = make_fabric("cpu", "32-true", 1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1e38)  # the CPU has one too, though Fabric gives it none
+    fabric.strategy.precision = MixedPrecision("16-mixed", "cpu", scaler)
+    given = Given(recipe, folder, fabric, load_material(recipe), Start(None, None), None)
+    learner = make_learner(given)
+
+    def weights() -> list[torch.Tensor]:
+        return [parameter.detach().clone() for parameter in learner.objective.network.parameters()]
+
+    before = weights()
+    take_step(given, learner, draw_batch(given.material, given.recipe, 0), 0)
+    assert all(torch.equal(one, other) for one, other in zip(before, weights(), strict=True))
+    assert scaler.get_scale() == pytest.approx(5e37)
+    scaler.update(1.0)
+    take_step(given, learner, draw_batch(given.material, given.recipe, 1), 1)
+    assert any(not torch.equal(one, other) for one, other in zip(before, weights(), strict=True))

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
+from dmn_runtime.errors import RunError
 from dmn_train.average import update_average
 from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
@@ -61,13 +62,21 @@ def make_learner(given: Given) -> Learner:
 
 
 def take_step(given: Given, learner: Learner, batch: Batch, done: int) -> dict[str, Tensor]:
-    """Learn from a batch after `done` steps; return the method's losses and the learning rate, lr."""
+    """Learn from a batch after `done` steps; return the method's losses and the learning rate, lr.
+
+    Raises:
+        RunError: the gradient is not finite.
+    """
     recipe, fabric = given.recipe, given.fabric
     rate = _set_rate(learner, given, done)
     learner.objective.train()
     losses: dict[str, Tensor] = learner.module(_on_device(batch, fabric.device), done / recipe.loop.steps)
     fabric.backward(losses["loss"])
-    _clip(learner, fabric, recipe.optimiser.clip_norm)
+    if not _clip(learner, fabric, recipe.optimiser.clip_norm) and not _skips(fabric):
+        raise RunError(
+            f"the gradient of step {done + 1} is not finite, so the loss has diverged: "
+            f"lower optimiser.lr, which is {recipe.optimiser.lr:g}, and begin anew"
+        )
     learner.stepper.step()
     learner.stepper.zero_grad()
     network, decay = learner.objective.network, recipe.optimiser.ema_decay
@@ -100,11 +109,21 @@ def _learned(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def _clip(learner: Learner, fabric: Fabric, max_norm: float) -> None:
-    """Bound the gradient's norm of each group by itself: a generator's is not to shrink the network's."""
+def _clip(learner: Learner, fabric: Fabric, max_norm: float) -> bool:
+    """Bound the gradient's norm of each group by itself: a generator's is not to shrink the network's.
+
+    Returns:
+        whether all norms are finite; if not, the gradients are no use.
+    """
     fabric.strategy.precision.unscale_gradients(learner.optimiser)
-    for group in learner.optimiser.param_groups:
-        nn.utils.clip_grad_norm_(group["params"], max_norm, error_if_nonfinite=True)
+    groups = learner.optimiser.param_groups
+    norms = [nn.utils.clip_grad_norm_(group["params"], max_norm) for group in groups]
+    return all(bool(norm.isfinite()) for norm in norms)
+
+
+def _skips(fabric: Fabric) -> bool:
+    """Tell whether a gradient that is not finite only skips a step: that is how 16 bits find their scale."""
+    return getattr(fabric.strategy.precision, "scaler", None) is not None
 
 
 def _set_rate(learner: Learner, given: Given, done: int) -> float:
