@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dmn_train.alarms import Watch, confidence_alarm, foreground_alarm
+from dmn_train.alarms import Watch, bounded_alarm, confidence_alarm, foreground_alarm
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,17 @@ def test_the_sentence_says_what_was_found_and_what_to_do() -> None:
         "trained on the source (init.run), or use another method"
     )
     assert confidence_alarm(0.01) is None
+
+
+def test_what_a_bound_leaves_out_is_held_against_the_sources() -> None:
+    assert bounded_alarm(0.39, 0.08, 0.12) is None
+    assert bounded_alarm(0.0, 0.08, 0.12) is None
+    assert bounded_alarm(0.8, 0.08, 0.12) == (
+        "the teacher finds much foreground, in 80.00% of the target's pixels and 10 times the source's 8.00% "
+        "(the alarm is at 5 times), of which the bound of 12.00% leaves its labels the surest: unless the "
+        "target holds so much, it takes other things for foreground, so compare the predictions with those "
+        "of another method"
+    )
 
 
 def test_the_watch_holds_the_mean_and_then_forgets() -> None:

@@ -37,6 +37,16 @@ def test_batches_are_judged_together() -> None:
     assert ceiling.shift() == 0.0
 
 
+def test_the_alarm_is_on_what_was_found_and_not_on_what_is_left() -> None:
+    ceiling = ForegroundCeiling(0.25)
+    left = ceiling.corrected(views(0.9, 0.8, 0.7, 0.1))
+    assert float((left >= 0.5).float().mean()) == 0.25
+    assert ceiling.found() == pytest.approx(0.75)
+    assert ceiling.alarms(0.16) == ()
+    (alarm,) = ceiling.alarms(0.14)
+    assert "in 75.00% of the target's pixels" in alarm
+
+
 def test_old_batches_are_forgotten() -> None:
     ceiling = ForegroundCeiling(0.25)
     for _ in range(MEMORY_STEPS):

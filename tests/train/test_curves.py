@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dmn_runtime.errors import OutputError
-from dmn_train.curves import CsvCurves, ManyCurves, TensorBoardCurves
+from dmn_runtime.errors import OutputError, RunError
+from dmn_train.curves import CsvCurves, ManyCurves, TensorBoardCurves, last_value
 
 
 def test_lines_of_later_steps_and_torn_lines_are_dropped(tmp_path: Path) -> None:
@@ -25,6 +25,19 @@ def test_lines_of_later_steps_and_torn_lines_are_dropped(tmp_path: Path) -> None
         stream.write("3,lo")
     CsvCurves(path, done=1).close()
     assert path.read_bytes() == b"step,name,value\n1,loss,0.5\n1,lr,0.001\n"
+
+
+def test_the_last_value_of_a_curve(tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    path.write_text("step,name,value\n1,loss,0.5\n1,shift,2\n2,loss,0.25\n2,shift,1.5\n3,loss,0.125\n")
+    assert last_value(path, "shift") == 1.5
+    assert last_value(path, "none") is None
+    path.write_text("step,name,value\n1,shift,much\n")
+    with pytest.raises(RunError, match=r"curves.csv cannot be read .*: put it back, or train again$"):
+        last_value(path, "shift")
+    path.unlink()
+    with pytest.raises(RunError, match=r"curves.csv is missing: put it back, or train again$"):
+        last_value(path, "shift")
 
 
 def test_tensorboard_events_are_written_beside(tmp_path: Path) -> None:

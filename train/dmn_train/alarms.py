@@ -30,6 +30,25 @@ def foreground_alarm(share: float, source_share: float) -> str | None:
     )
 
 
+def bounded_alarm(share: float, source_share: float, most: float) -> str | None:
+    """Return a sentence where a teacher finds far more foreground than the source has, bounded or not.
+
+    Args:
+        share: of the target's pixels that the teacher calls foreground, before its labels are bounded.
+        source_share: as for `foreground_alarm`.
+        most: share that its labels may call foreground.
+    """
+    times = share / source_share
+    if times <= MOST_OF_SOURCE:
+        return None
+    return (
+        f"the teacher finds much foreground, in {share:.2%} of the target's pixels and {times:.2g} times the "
+        f"source's {source_share:.2%} (the alarm is at {MOST_OF_SOURCE:g} times), of which the bound of "
+        f"{most:.2%} leaves its labels the surest: unless the target holds so much, it takes other things "
+        "for foreground, so compare the predictions with those of another method"
+    )
+
+
 def confidence_alarm(share: float) -> str | None:
     """Return a sentence where the teacher is sure of hardly any pixel of the target; `share` is of those."""
     if share >= LEAST_CONFIDENT:

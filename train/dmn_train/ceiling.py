@@ -12,6 +12,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from dmn_train.alarms import bounded_alarm
+
 MEMORY_STEPS = 50
 LIMIT, BINS = 12.0, 480  # of the logit
 LEAST = 1e-6  # a probability nearer to 0 or 1 has the logit of this one
@@ -48,6 +50,15 @@ class ForegroundCeiling(nn.Module):
         allowed = torch.nonzero(above[BINS // 2 :] <= self.most)
         steps = int(allowed[0]) if len(allowed) else BINS // 2
         return steps * 2.0 * LIMIT / BINS
+
+    def found(self) -> float:
+        """Return the share of pixels that was called foreground in the last steps, before any correction."""
+        return float(self.histogram[BINS // 2 :].sum())
+
+    def alarms(self, source_share: float) -> tuple[str, ...]:
+        """Return a sentence where that is far more than the source's, which corrected labels do not show."""
+        alarm = bounded_alarm(self.found(), source_share, self.most)
+        return () if alarm is None else (alarm,)
 
     def _note(self, logit: Tensor) -> None:
         """Take in a batch: the plain mean over the first batches, then a moving one of MEMORY_STEPS."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dmn_runtime.errors import RunError
 from dmn_train.files import translate_write_errors, write_text
 
 HEADER = "step,name,value"
@@ -32,6 +33,21 @@ class Curves(Protocol):
     def close(self) -> None:
         """Let go of files."""
         ...
+
+
+def last_value(path: Path, name: str) -> float | None:
+    """Return the last value of a curve; None where the file has no such curve.
+
+    Raises:
+        RunError: the file is missing or cannot be read.
+    """
+    if not path.is_file():
+        raise RunError(f"{path} is missing: put it back, or train again")
+    try:
+        values = [line.rsplit(",", 1)[1] for line in _lines(path) if line.split(",")[1] == name]
+        return float(values[-1]) if values else None
+    except (OSError, ValueError, IndexError) as error:
+        raise RunError(f"{path} cannot be read ({error}): put it back, or train again") from error
 
 
 class CsvCurves:

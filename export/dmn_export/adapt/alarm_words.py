@@ -18,6 +18,17 @@ WORDS = (
         f"in the target, so other things may be taken for objects: {CHECK}",
     ),
     (
+        "the teacher finds much foreground",
+        f"while it learned, more than {MOST_OF_SOURCE:g} times the source's share of foreground was found "
+        "in the target, of which --most-foreground kept the surest, so other things may be taken for "
+        f"objects: {CHECK}",
+    ),
+    (
+        "the memory has collapsed",
+        "its memory of what objects look like came to tell nothing apart, so its labels were not set "
+        f"right: {CHECK}",
+    ),
+    (
         "the teacher is sure of",
         f"while it learned, hardly a pixel of the target (below {LEAST_CONFIDENT:.0%}) was certain, so the "
         f"target may be too unlike the source: {CHECK}",

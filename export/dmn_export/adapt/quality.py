@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmn_train.alarms import LEAST_OF_SOURCE, MOST_OF_SOURCE
+from dmn_train.curves import last_value
 from dmn_train.foreground_bound import bounded_share
 from dmn_train.label_free import LEAST_OBJECT_PX, mean_entropy, mean_solidity
 from dmn_train.mask import FOREGROUND
 from dmn_train.material import unaugmented
-from dmn_train.run import Run
+from dmn_train.run import CURVES, Run
 from dmn_train.stacks import Stack, TargetStack
 from dmn_train.student.agreement import agreement, tiles_of
 from dmn_train.validate import THRESHOLD
@@ -23,6 +24,7 @@ GOOD_ENTROPY, MOST_ENTROPY = 0.15, 0.30
 GOOD_SHARE = (0.5, 1.5)
 """Times the source's. Seed 0 of three directions: 1.1 (EPFL to VNC), where the foreground was right, 1.9 (VNC
 to EPFL) and 2.5 (EPFL to CDeep3M), where it was 1.6 and 2 times the truth."""
+NEARLY_ALL = 0.9
 GOOD_SOLIDITY, MOST_SOLIDITY = 0.03, 0.06
 """Of the difference. EPFL to VNC, fg IoU 0.50 to 0.59, had 0.014 to 0.041; EPFL to CDeep3M, 0.23 to 0.45, had
 0.055 to 0.072 (one seed each)."""
@@ -44,7 +46,8 @@ class Signs:
         target_share: share of the tiles that is foreground.
         source_share: share of the source's labelled voxels that is, above 0.
         bound: share that it may be at most; None is no bound.
-        bound_holds: whether the threshold had to be raised for it.
+        raised: whether the threshold had to be raised for it.
+        cut: whether the labels that it taught itself with were still cut to it in the last step.
         solidity: of the objects found; None without an object.
         source_solidity: of the source's labels; None without an object.
         tiles: how many.
@@ -56,7 +59,8 @@ class Signs:
     target_share: float
     source_share: float
     bound: float | None
-    bound_holds: bool
+    raised: bool
+    cut: bool
     solidity: float | None
     source_solidity: float | None
     tiles: int
@@ -95,6 +99,7 @@ def measure_signs(final: Run, adapted: Run) -> Signs:
     found = agreement(adapted.network(), final.network(), tiles, thresholds=thresholds)
     masks = found.student >= final.threshold
     source_share = final.domain.foreground_share
+    shift = last_value(adapted.folder / CURVES, "foreground_shift")
     labels = [mask == FOREGROUND for stack in stacks if isinstance(stack, Stack) for mask in stack.mask]
     return Signs(
         agreement=found.iou,
@@ -103,7 +108,8 @@ def measure_signs(final: Run, adapted: Run) -> Signs:
         target_share=float(masks.float().mean()),
         source_share=source_share,
         bound=bounded_share(final.placed.recipe.select.most_foreground, source_share),
-        bound_holds=final.threshold > THRESHOLD,
+        raised=final.threshold > THRESHOLD,
+        cut=shift is not None and shift > 0.0,
         solidity=mean_solidity(_slices(masks), LEAST_OBJECT_PX),
         source_solidity=mean_solidity(labels, LEAST_OBJECT_PX),
         tiles=len(tiles.images),
@@ -122,9 +128,10 @@ def findings(signs: Signs) -> tuple[Finding, ...]:
 def _agreement(signs: Signs) -> Finding:
     value = signs.agreement
     on = f"on {signs.tiles} tiles of the target"
-    if signs.target_share == 0.0:
-        # The IoU of two empty masks is 1, and no good sign.
-        return Finding("agreement", value, "alarming", f"the packed network finds no foreground {on}")
+    if signs.target_share == 0.0 or signs.target_share > NEARLY_ALL:
+        # The IoU of two empty masks is 1, that of two full ones nearly so, and neither is a good sign.
+        finds = "no foreground" if signs.target_share == 0.0 else f"foreground in {signs.target_share:.0%}"
+        return Finding("agreement", value, "alarming", f"the packed network finds {finds} {on}")
     two, shown, both = "the packed network or its large teacher", "", "is called so by both"
     if not signs.judged_by_teacher:
         two, shown, both = "the packed network", ", as they are or turned", "is called so both ways"
@@ -151,27 +158,29 @@ def _certainty(signs: Signs) -> Finding:
 
 def _share(signs: Signs) -> Finding:
     times = signs.target_share / signs.source_share
+    tiles = f"{signs.tiles} tiles of the target"
     low, high = GOOD_SHARE
     within = LEAST_OF_SOURCE <= times <= MOST_OF_SOURCE
-    good = low <= times <= high and not signs.bound_holds
+    good = low <= times <= high and not (signs.raised or signs.cut)
     verdict: Verdict = "good" if good else "look closer" if within else "alarming"
     return Finding(
         "foreground",
         signs.target_share,
         verdict,
-        f"{signs.target_share:.1%} of the target is found to be foreground, {times:.2g} times the "
+        f"{signs.target_share:.1%} of {tiles} is found to be foreground, {times:.2f} times the "
         f"{signs.source_share:.1%} of the source's labels (good from {low:g} to {high:g} times, alarming "
-        f"below {LEAST_OF_SOURCE:g} or above {MOST_OF_SOURCE:g}, unless the tissues differ so)"
+        f"below {LEAST_OF_SOURCE:g} or above {MOST_OF_SOURCE:g}; tissues may differ by as much)"
         + _bound_words(signs, times > high),
     )
 
 
 def _bound_words(signs: Signs, much: bool) -> str:
     """Return what there is to do about the bound, for the end of a sentence."""
-    if signs.bound_holds and signs.bound is not None:
+    if signs.bound is not None and (signs.raised or signs.cut):
+        done = "the threshold was raised" if signs.raised else "what it taught itself with was cut"
         return (
-            f"; the threshold was raised to keep to the bound of {signs.bound:.1%}: if the target may hold "
-            "more, begin anew with a higher --most-foreground"
+            f"; {done} to keep to the bound of {signs.bound:.1%}: if the target may hold more, begin anew "
+            "with a higher --most-foreground"
         )
     if not much:
         return ""

@@ -10,7 +10,15 @@ from dmn_runtime.package import Package
 from dmn_train.files import write_json
 
 FORMAT = "dmn-quality"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+IN_ALL = {
+    "good": "nothing that can be measured without labels speaks against it",
+    "look closer": "look at the preview of dmn infer, all over the volume, before it is used",
+    "alarming": "look at the preview of dmn infer before anything else is done with it; what is wrong may be "
+    "too few steps (--budget), a voxel size, the bound (--most-foreground) or a target too unlike the source",
+}
+"""What to do, by the worst verdict."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,15 @@ def quality_path(package: Path) -> Path:
 
 
 def quality_lines(found: Sequence[Finding], alarms: Sequence[Alarm]) -> list[str]:
-    """Return the report for people, a line a sign, then the alarms, then what none of it is."""
+    """Return the report for people, a line a sign, the alarms, what to do, and what none of it is."""
+    verdicts = {one.verdict for one in found} | ({"alarming"} if alarms else set())
+    worst = next(verdict for verdict in reversed(IN_ALL) if verdict in verdicts)
     wide = max(len(one.name) for one in found), max(len(one.verdict) for one in found)
     return [
         "quality, estimated without a label of the target:",
         *(f"  {one.name.ljust(wide[0])}  {one.verdict.ljust(wide[1])}  {one.sentence}" for one in found),
         *(f"  alarm of stage {alarm.stage}: {alarm.sentence}" for alarm in alarms),
+        f"  in all, {worst}: {IN_ALL[worst]}",
         f"  {CAVEAT}",
     ]
 

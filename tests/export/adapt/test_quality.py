@@ -14,7 +14,8 @@ GOOD = Signs(
     target_share=0.06,
     source_share=0.05,
     bound=0.075,
-    bound_holds=False,
+    raised=False,
+    cut=False,
     solidity=0.95,
     source_solidity=0.96,
     tiles=24,
@@ -62,18 +63,15 @@ def test_the_words_are_for_a_microscopist() -> None:
     )
     assert "0.10 on a scale from 0, sure of every pixel, to 1, knows nothing" in uncertainty
     assert "certain mistakes do not show here" in uncertainty
-    assert foreground.startswith("6.0% of the target is found to be foreground, 1.2 times the 5.0% of")
+    assert foreground == (
+        "6.0% of 24 tiles of the target is found to be foreground, 1.20 times the 5.0% of the source's "
+        "labels (good from 0.5 to 1.5 times, alarming below 0.2 or above 5; tissues may differ by as much)"
+    )
     assert "--most-foreground" not in foreground
     much = findings(replace(GOOD, target_share=0.08))[2].sentence
     assert much.endswith("; if there cannot be so much, begin anew with --most-foreground and a lower share")
     free = findings(replace(GOOD, target_share=0.08, bound=None))[2].sentence
     assert free.endswith("; if there cannot be so much, begin anew with --most-foreground 1.5x")
-    (held,) = (one for one in findings(replace(GOOD, bound_holds=True)) if one.name == "foreground")
-    assert held.verdict == "look closer"
-    assert held.sentence.endswith(
-        "; the threshold was raised to keep to the bound of 7.5%: if the target may hold more, begin anew "
-        "with a higher --most-foreground"
-    )
     assert shape.startswith("the objects found fill 95.0% of their convex outlines and those of the source's")
     alone = findings(replace(GOOD, judged_by_teacher=False))[0].sentence
     assert alone == (
@@ -82,10 +80,28 @@ def test_the_words_are_for_a_microscopist() -> None:
     )
 
 
-def test_to_agree_on_nothing_is_no_good_sign() -> None:
-    nothing = findings(replace(GOOD, agreement=1.0, target_share=0.0))[0]
-    assert nothing.verdict == "alarming"
-    assert nothing.sentence == "the packed network finds no foreground on 24 tiles of the target"
+@pytest.mark.parametrize(
+    ("raised", "cut", "done"),
+    [
+        (True, False, "the threshold was raised"),
+        (True, True, "the threshold was raised"),
+        (False, True, "what it taught itself with was cut"),
+    ],
+)
+def test_a_bound_that_holds_something_back_is_told(raised: bool, cut: bool, done: str) -> None:
+    held = findings(replace(GOOD, raised=raised, cut=cut))[2]
+    assert held.verdict == "look closer"
+    assert held.sentence.endswith(
+        f"; {done} to keep to the bound of 7.5%: if the target may hold more, begin anew with a higher "
+        "--most-foreground"
+    )
+
+
+@pytest.mark.parametrize(("share", "finds"), [(0.0, "no foreground"), (0.97, "foreground in 97%")])
+def test_to_agree_on_nothing_or_on_everything_is_no_good_sign(share: float, finds: str) -> None:
+    found = findings(replace(GOOD, agreement=1.0, target_share=share, source_share=0.5))[0]
+    assert found.verdict == "alarming"
+    assert found.sentence == f"the packed network finds {finds} on 24 tiles of the target"
 
 
 @pytest.mark.parametrize(
@@ -101,5 +117,19 @@ def test_the_report_repeats_alarms_and_ends_with_what_it_is_not() -> None:
     assert lines[0] == "quality, estimated without a label of the target:"
     assert [line.split()[0] for line in lines[1:5]] == ["agreement", "uncertainty", "foreground", "shape"]
     assert lines[5] == "  alarm of stage adapt: hardly certain"
-    assert lines[6] == f"  {CAVEAT}"
+    assert lines[6].startswith("  in all, alarming: look at the preview of dmn infer before anything else")
+    assert lines[7] == f"  {CAVEAT}"
     assert "none of this replaces labels" in CAVEAT
+
+
+@pytest.mark.parametrize(
+    ("signs", "said"),
+    [
+        ({}, "in all, good: nothing that can be measured without labels speaks against it"),
+        ({"entropy": 0.2}, "in all, look closer: look at the preview of dmn infer, all over the volume"),
+        ({"entropy": 0.2, "solidity": 0.5}, "in all, alarming: look at the preview of dmn infer before"),
+    ],
+)
+def test_the_worst_sign_says_what_to_do(signs: dict[str, float], said: str) -> None:
+    found = findings(replace(GOOD, **signs))  # type: ignore[arg-type]
+    assert quality_lines(found, [])[-2].startswith(f"  {said}")

@@ -121,6 +121,7 @@ class Dismemnet(Method):
     def alarms(self, source_foreground_share: float) -> tuple[str, ...]:
         """Return sentences on labels, translation or memory that have collapsed."""
         found = self.watch.alarms(source_foreground_share)
+        found += () if self.ceiling is None else self.ceiling.alarms(source_foreground_share)
         found += () if self.translation is None else self.translation.alarms()
         return found + (() if self.memory is None else self.memory.alarms())
 

@@ -70,7 +70,8 @@ class MeanTeacher(Method):
 
     def alarms(self, source_foreground_share: float) -> tuple[str, ...]:
         """Return sentences on pseudo-labels that have collapsed."""
-        return self.watch.alarms(source_foreground_share)
+        found = self.watch.alarms(source_foreground_share)
+        return found + (() if self.ceiling is None else self.ceiling.alarms(source_foreground_share))
 
     def losses(self, network: DomainNetwork, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Return loss, the segmentation's terms and those of the discriminators, and of the self-training.
