@@ -123,9 +123,19 @@ def test_no_centre_is_common_and_all_are_spread(
     real_tiles(run_of(), 12, 16, 32)
     assert len(cut) == len(set(cut)) == 28
     golden = [centre for _, centre in cut[:12]]
-    for axis, extent in ((1, 48), (2, 64)):
-        quarters = {4 * centre[axis] // extent for centre in golden}
+    for axis, places in ((1, 48 - 31), (2, 64 - 31)):
+        quarters = {4 * (centre[axis] - 16) // places for centre in golden}
         assert quarters == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("edge_px", [31, 32, 47, 48])
+def test_no_tile_is_reflected_where_it_fits(
+    run_of: RunOf, cut: list[tuple[tuple[int, ...], tuple[int, int, int]]], edge_px: int
+) -> None:
+    real_tiles(run_of(*TARGET), 12, 16, edge_px)
+    for shape, centre in cut:
+        for extent, middle in zip(shape[1:], centre[1:], strict=True):
+            assert 0 <= middle - edge_px // 2 <= extent - edge_px
 
 
 def test_context_comes_along_and_small_volumes_are_reflected(run_of: RunOf) -> None:

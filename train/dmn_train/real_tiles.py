@@ -95,17 +95,22 @@ def _cut(
     tiles = []
     for index in indices:
         stack = stacks[index % len(stacks)]
-        centre = _spread_centre(stack.grey.shape, index, total)
+        centre = _spread_centre(stack.grey.shape, index, total, edge_px)
         tiles.append(stack.table[cut_window(stack.grey, centre, context, edge_px, edge_px)])
     return np.stack(tiles)
 
 
-def _spread_centre(shape: Sequence[int], index: int, total: int) -> Triple:
+def _spread_centre(shape: Sequence[int], index: int, total: int, edge_px: int) -> Triple:
     """Visit slices at even distances in a scattered order while y and x visit a lattice."""
     z, y, x = shape
     share_y, share_x = (index * 0.6180339887) % 1.0, (index * 0.7548776662) % 1.0
     zs = spread(z, 1, total)
-    return (zs[(index * _step(total)) % len(zs)], int(share_y * y), int(share_x * x))
+    return (zs[(index * _step(total)) % len(zs)], _inside(share_y, y, edge_px), _inside(share_x, x, edge_px))
+
+
+def _inside(share: float, extent: int, edge_px: int) -> int:
+    """Return a centre around which a tile lies inside; of a smaller volume any place."""
+    return int(share * extent) if extent < edge_px else edge_px // 2 + int(share * (extent - edge_px + 1))
 
 
 def _step(total: int) -> int:
