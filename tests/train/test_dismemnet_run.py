@@ -34,6 +34,7 @@ STAGED = (
     "method.dismemnet.translation.stages=[0,2,4]",
     "method.dismemnet.translation.base=4",
     "method.dismemnet.translation.every=2",
+    "method.dismemnet.labels.most_foreground=0.3",
 )
 
 

@@ -31,9 +31,10 @@ def unit(*rows: list[float]) -> Tensor:
 
 def test_slots_move_towards_the_mean_of_the_vectors_nearest_to_them() -> None:
     made = bank([[[1.0, 0.0], [0.0, 1.0]]])
-    made.update(torch.tensor([[0.8, 0.6], [0.8, -0.6], [0.6, 0.8]]), torch.zeros(3, dtype=torch.int64))
-    # Two vectors go to the first slot, mean (0.8, 0); one to the second: (0 + 0.6, 1 + 0.8) / 2 at length 1.
-    expected = torch.stack([torch.tensor([1.0, 0.0]), torch.tensor([0.3, 0.9]) / 0.9**0.5])
+    made.update(torch.tensor([[0.8, 0.6], [0.96, 0.28], [0.6, 0.8]]), torch.zeros(3, dtype=torch.int64))
+    # Two vectors go to the first slot, mean (0.88, 0.44): (1 + 0.88, 0 + 0.44) / 2 at length 1.
+    # One goes to the second: (0 + 0.6, 1 + 0.8) / 2 at length 1.
+    expected = torch.stack([torch.tensor([0.94, 0.22]) / 0.932**0.5, torch.tensor([0.3, 0.9]) / 0.9**0.5])
     torch.testing.assert_close(made.vectors[0], expected)
     assert int(made.updates) == 1
 

@@ -13,13 +13,14 @@ from dmn_train.data import Batch
 from dmn_train.domains import DomainNetwork
 from dmn_train.losses import segmentation_loss
 from dmn_train.methods import dismemnet
-from dmn_train.methods.base import Method, views_of
+from dmn_train.methods.base import Method, target_of, views_of
 from dmn_train.methods.dismemnet import Dismemnet
 from dmn_train.methods.dismemnet_parts.facts import RunFacts
-from dmn_train.methods.dismemnet_parts.prototype_memory import refined_labels
+from dmn_train.methods.dismemnet_parts.prototype_memory import Rows, refined_labels
 from dmn_train.methods.mean_teacher import MeanTeacher
 from dmn_train.networks.sizes import NetworkSpec
-from dmn_train.pseudo_labels import make_pseudo_labels
+from dmn_train.networks.unet import Features
+from dmn_train.pseudo_labels import PseudoLabels, make_pseudo_labels
 from dmn_train.sections import DismemnetSection, LossSection, MeanTeacherSection, PseudoLabelSection
 from dmn_train.views import TargetViews
 
@@ -368,3 +369,46 @@ def test_refined_labels_are_what_is_learned_from(
     assert float(losses["target_fg_share"]) > 0.99
     plain = make(network, spec, memory={"refine": "none"}).losses(network, batch, JOINT)
     assert float(plain["target_fg_share"]) < 0.9
+
+
+def test_the_memory_is_asked_about_the_teachers_features_of_the_plain_crops(
+    network: DomainNetwork, batch: Batch, spec: NetworkSpec
+) -> None:
+    method, asked = make(network, spec), list[Features]()
+    assert method.memory is not None
+
+    def ask(features: Features) -> Tensor:
+        asked.append(features)
+        return torch.zeros_like(features.logits)
+
+    method.memory.ask = ask  # type: ignore[method-assign]
+    method.losses(network, batch, JOINT)
+    (features,) = asked
+    expected = method.teacher.predict(views_of(batch).plain).features
+    assert all(map(torch.equal, features.decoder, expected.decoder))
+    assert torch.equal(features.logits, expected.logits)
+
+
+def test_of_the_target_the_bank_learns_the_refined_labels_that_count(
+    network: DomainNetwork, batch: Batch, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, refined, learned = make(network, spec), list[PseudoLabels](), list[Rows]()
+    assert method.memory is not None
+
+    def noted(*given: Any) -> tuple[PseudoLabels, Tensor]:
+        made, agreement = refined_labels(*given)
+        refined.append(made)
+        return made, agreement
+
+    monkeypatch.setattr(dismemnet, "refined_labels", noted)
+    monkeypatch.setattr(method.memory, "after", lambda rows, _: learned.append(rows))
+    method.losses(network, batch, BANK)
+    method.memory.bank.learn(*learned.pop(), torch.Generator().manual_seed(0))
+    student = copy.deepcopy(network)
+    method.losses(network, batch, JOINT)
+    (made,), (rows,) = refined, learned
+    assert 0.0 < float(made.weights.mean()) < 1.0
+    target = student.both_features(batch.image, target_of(batch))[1]
+    expected = method.memory.rows(target, made.labels, torch.ones_like(made.labels), made.weights)
+    assert torch.equal(rows.classes[-len(expected.classes) :], expected.classes)
+    torch.testing.assert_close(rows.vectors[-len(expected.vectors) :], expected.vectors)

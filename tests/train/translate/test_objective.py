@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from dmn_train.networks.sizes import NetworkSpec
 from dmn_train.networks.unet import UNet
 from dmn_train.translate.alarms import consistency_alarm, gate_alarm, negatives_alarm
 from dmn_train.translate.discriminator import adversarial_loss, discriminator_loss
+from dmn_train.translate.locations import draw_locations, gather
 from dmn_train.translate.objective import Pair, Translation, Translator
-from dmn_train.translate.options import GeneratorSpec, Reading, TranslationSpec
+from dmn_train.translate.options import ContrastSpec, GeneratorSpec, Reading, TranslationSpec
 from dmn_train.translate.regions import find_regions
 from dmn_train.translate.structure import structure_loss
 
@@ -123,6 +125,36 @@ def test_what_is_switched_off_is_not_there(small: TranslationSpec, pair: Pair) -
     assert set(losses) == names
     expected = losses["discriminator"] + losses["adversarial"] + losses["nce"]
     torch.testing.assert_close(losses["translation"], expected)
+
+
+def test_places_of_the_translation_are_to_be_known_again_among_those_of_the_source(
+    small: TranslationSpec, pair: Pair
+) -> None:
+    """The plain contrast of CUT, at the places that the generator of random numbers draws first."""
+    contrast = ContrastSpec(
+        stages=(2,),
+        locations=24,
+        width=8,
+        likely_share=0.0,
+        least_cells=1.0,
+        most_cosine=2.0,
+        least_share=0.0,
+    )
+    translator = make(replace(small, contrast=contrast, gate="none", identity=False))
+    translator.generator.head.weight.data.normal_(generator=torch.Generator().manual_seed(1))
+    result = step(translator, pair)
+    assert (result.image - pair.source).abs().mean() > 1.0
+
+    everywhere = torch.ones(2, 16, 16, dtype=torch.bool)
+    places = draw_locations(everywhere, 24, 0.0, torch.Generator().manual_seed(0))
+    keys, queries = (
+        translator.heads(gather(translator.generator.features(image, (2,))[0], places), 0)
+        for image in (pair.source, result.image)
+    )
+    same_place = (places[:, :, None] == places[:, None, :]) & ~torch.eye(24, dtype=torch.bool)
+    likeness = (queries @ keys.mT / 0.07).masked_fill(same_place, -torch.inf)
+    expected = functional.cross_entropy(likeness.flatten(0, 1), torch.arange(24).repeat(2))
+    torch.testing.assert_close(result.losses["nce"], expected)
 
 
 def test_heads_that_make_all_places_alike_are_told(small: TranslationSpec, pair: Pair) -> None:

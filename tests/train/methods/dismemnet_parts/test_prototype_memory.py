@@ -41,6 +41,17 @@ def test_labels_are_refined_by_the_rule(rule: str, labels: list[float], weights:
     assert float(agreement) == 0.5
 
 
+def test_every_view_is_multiplied_before_views_are_compared_and_averaged() -> None:
+    """Of odds of 9 and 3/2 over e come 3.311 and 0.552, of 9 and 2/3 times e 24.46 and 1.812."""
+    views = torch.tensor([[0.9, 0.9], [0.6, 0.4]]).view(2, 1, 1, 1, 2)
+    logit = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2)
+    memory = MemorySection(refine="multiply", first_power=1.0)
+    made, _ = refined_labels(views, logit, memory, PseudoLabelSection(keep=1.0), 0.0)
+    expected = torch.tensor([0.768031 + 0.355595, 0.960729 + 0.644403]) / 2
+    torch.testing.assert_close(made.labels.flatten(), expected, atol=1e-5, rtol=0)
+    assert made.weights.flatten().tolist() == [0.0, 1.0]
+
+
 def test_what_is_certain_may_count_in_place_of_what_is_most_certain() -> None:
     memory = MemorySection(refine="multiply", counts="certainty", first_power=1.0, least=0.8)
     made, _ = refined_labels(TEACHER, MEMORY, memory, EVERY_PIXEL, 0.0)
