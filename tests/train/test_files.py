@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from dmn_runtime.errors import OutputError
 from dmn_train.files import file_sha256, write_json, write_text, write_whole
@@ -45,6 +47,13 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, fault: Exception, said: str
         f"{path} cannot be written ({said}): free space or lift the limit, then run again, "
         "with --resume if the run had begun"
     )
+
+
+def test_a_file_may_be_read_by_whom_the_system_lets(tmp_path: Path) -> None:
+    """Whoever writes it: safetensors makes files that only their owner may read."""
+    write_text(tmp_path / "text", "here")
+    write_whole(tmp_path / "weights", lambda partial: save_file({"w": torch.zeros(2)}, partial))
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "text").stat().st_mode
 
 
 def test_json_holds_no_nan(tmp_path: Path) -> None:

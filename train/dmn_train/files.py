@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their place, then renamed; a full disk is one sentence."""
 
 import json
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -40,7 +41,11 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     with translate_write_errors(path):
         try:
+            partial.unlink(missing_ok=True)
+            partial.touch()
+            mode = stat.S_IMODE(partial.stat().st_mode)
             write(partial)
+            partial.chmod(mode)  # safetensors makes files that nobody else may read
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
