@@ -46,6 +46,10 @@ _EXAMINERS = {
 # the graph computes what TensorRT will.
 _UNOPTIMISED = {"int8-trt"}
 
+NO_OPENVINO = (
+    "cannot be examined: openvino is not installed: pip install 'dmn-em[openvino]', then export again"
+)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -197,7 +201,7 @@ def _opened(networks: Mapping[str, bytes]) -> tuple[dict[Candidate, Runner], lis
             candidate = Candidate(engine, precision)
             if engine == "openvino" and not is_present("openvino"):
                 if _EXAMINERS[precision] == ("openvino",):
-                    refusals.append(Refusal(candidate, "cannot be examined: openvino is not installed"))
+                    refusals.append(Refusal(candidate, NO_OPENVINO))
                 continue
             try:
                 runners[candidate] = runner_for(candidate, network)
@@ -225,7 +229,10 @@ def _reason(parity: Parity, tolerance: Tolerance, speedup: float | None) -> str 
             f"{tolerance.max_dp:g}), worst on tile {parity.worst_tile + 1} of {parity.tiles}"
         )
     if speedup is not None and speedup < tolerance.speedup:
-        return f"is only {speedup:.2f} times as fast as fp32, wanted {tolerance.speedup:g} times"
+        return (
+            f"is only {speedup:.2f} times as fast as fp32, wanted {tolerance.speedup:g} times: if this "
+            "machine was busy, export again when it is idle"
+        )
     return None
 
 

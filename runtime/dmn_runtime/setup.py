@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmn_runtime._version import __version__
+from dmn_runtime.axis_order import order_doubt
 from dmn_runtime.contract import QUANTILE_PERCENTS, Contract
 from dmn_runtime.drift import intensity_drift
 from dmn_runtime.engines.choose import Choice
@@ -279,11 +280,9 @@ def drift_of(setup: Setup) -> Iterator[str]:
     contract, volume = setup.package.contract, setup.volume
     found = quantiles(setup.counts, setup.intensity.low, setup.intensity.high, QUANTILE_PERCENTS)
     yield from intensity_drift(contract.domain, found)
-    if volume.voxel_nm is not None and not 2 / 3 <= volume.voxel_nm[1] / volume.voxel_nm[2] <= 1.5:
-        yield (
-            f"the voxels are {volume.voxel_nm[1]:g} nm high and {volume.voxel_nm[2]:g} nm wide in a slice: "
-            "is the voxel size in the order z, y, x?"
-        )
+    doubt = None if volume.voxel_nm is None else order_doubt(volume.voxel_nm)
+    if doubt is not None:
+        yield doubt
     if contract.working_voxel_nm is None and volume.voxel_nm is not None:
         here, there = volume.voxel_nm[1], contract.voxel_nm[1]
         if not 0.8 <= here / there <= 1.25:

@@ -101,6 +101,21 @@ def test_a_stopped_run_resumes_to_the_same_bits(
     assert json.loads((tmp_path / "run" / "run.json").read_text())["resumed_at"] == 3
 
 
+def test_a_stop_in_the_last_step_finishes_the_run_and_is_passed_on(placed: Placed, tmp_path: Path) -> None:
+    train(placed(), tmp_path / "whole")
+
+    def stop(told: Progress) -> None:
+        if told.done == told.steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(placed(), tmp_path / "run", tell=stop)
+    assert load_run(tmp_path / "run").facts["steps"] == 6
+    assert same(tmp_path / "whole", tmp_path / "run")
+    with pytest.raises(RunError, match="holds a finished run: nothing to resume"):
+        train(placed(), tmp_path / "run", resume=True)
+
+
 @pytest.mark.parametrize("killed_at", [1, 5])
 def test_a_killed_run_resumes_from_its_last_checkpoint(
     placed: Placed, tmp_path: Path, killed_at: int

@@ -63,7 +63,8 @@ def train(
 
     Raises:
         DmnError: the recipe, the data or the folder is not as it must be.
-        KeyboardInterrupt: stopped by a signal; the folder can be resumed.
+        KeyboardInterrupt: stopped by a signal; the folder can be resumed, or holds the finished run if the
+            signal came in the last step.
     """
     given = _open(placed, folder, resume=resume, overwrite=overwrite)
     recipe, fabric = given.recipe, given.fabric
@@ -75,7 +76,7 @@ def train(
         prune(folder, decision.kept)
     curves = _open_curves(given, state.step)
     started, done, steps = time.monotonic(), state.step, recipe.loop.steps
-    loss, measured = float("nan"), Measured()
+    loss, measured, stops = float("nan"), Measured(), False
     try:
         with deferred_interrupts() as interrupt:
             while done < steps and not decision.ends:
@@ -112,6 +113,8 @@ def train(
     if given.leads:
         outcome = finish(given, kept_network(given, learner), outcome, decision, resumed_at=state.step)
     fabric.barrier()
+    if stops or interrupt.wanted:  # in the last step, or just after it
+        raise KeyboardInterrupt
     return outcome
 
 

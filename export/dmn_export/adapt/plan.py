@@ -18,6 +18,7 @@ from dmn_export.adapt.defaults import (
     Spent,
 )
 from dmn_export.adapt.made_up import phantom_keys, wants_phantoms
+from dmn_export.adapt.overrides import check_overrides, overrides_of, said_statistics
 from dmn_export.adapt.shared_keys import shared_keys
 from dmn_export.adapt.target_parts import Part, target_parts
 from dmn_export.adapt.volumes import Volumes
@@ -26,6 +27,7 @@ from dmn_runtime.errors import UsageError
 from dmn_train.networks.sizes import SIZES, NetworkSpec
 from dmn_train.recipe import PlacedRecipe, laid_over, parse_recipe
 from dmn_train.run import Run
+from dmn_train.sections import OPTIONS
 from dmn_train.student.plan import path_from
 
 StageName = Literal["base", "adapt", "distil"]
@@ -101,6 +103,9 @@ def plan_stages(
             "or --init"
         )
     distils = student != adapted
+    wanted: list[StageName] = ["base"] if base is None else []
+    wanted += ["adapt", "distil"] if distils else ["adapt"]
+    check_overrides(wanted, wishes.overrides)
     shared = shared_keys(wishes, volumes, base)
     # What the user lays over it decides what the made-up volumes and the target's parts are like.
     settled = laid_over(shared, wishes.overrides)
@@ -109,9 +114,8 @@ def plan_stages(
     parts = target_parts(volumes.target_shape, volumes.target_nm, _positive(working), wishes.target_slices)
     target = {"target": [_target(volumes, part) for part in parts]}
     statistics = {"statistics": STATISTICS_WITH_PHANTOMS} if made_up else {}
-    # Statistics that serve both domains are not to be taken anew on the target alone.
-    distillation = {"teacher": "adapt", **DISTILLATION, **({"recalibrate_crops": 0} if made_up else {})}
     most = wishes.most_foreground
+    method = bounded_method(most, overrides_of("adapt", wishes.overrides))
     bound = {} if most is None else {"select": {"most_foreground": most}}
     start = "base" if wishes.init is None else path_from(work.resolve(), wishes.init)
     own: dict[StageName, dict[str, Any]] = {
@@ -121,19 +125,18 @@ def plan_stages(
             "network": _numbers(adapted),
             "data": target,
             "init": {"run": start},
-            "method": {**bounded_method(most, wishes.overrides), **statistics},
+            # A method without a table of its own has statistics of the target alone.
+            "method": {**method, **(statistics if method["name"] in OPTIONS else {})},
             **bound,
         },
         "distil": {
             "name": final,
             "network": _numbers(student),
             "data": target,
-            "method": {"name": "distil", **statistics, "distil": distillation},
+            "method": {"name": "distil", **statistics, "distil": _distillation(statistics, wishes)},
             **bound,
         },
     }
-    wanted: list[StageName] = ["base"] if base is None else []
-    wanted += ["adapt", "distil"] if distils else ["adapt"]
     stages = []
     for stage in wanted:
         extra = phantom_keys(stage, working or volumes.source_nm[1]) if made_up else ({}, {})
@@ -156,9 +159,15 @@ def file_name(name: str) -> str:
 
 
 def _stage(name: StageName, values: dict[str, Any], wishes: AdaptWishes, work: Path) -> Stage:
-    laid = laid_over(values, wishes.overrides)
+    laid = laid_over(values, overrides_of(name, wishes.overrides))
     recipe = parse_recipe(laid, f"the recipe of stage {name}")
     return Stage(name, PlacedRecipe(recipe, work.resolve()), work / name)
+
+
+def _distillation(statistics: dict[str, str], wishes: AdaptWishes) -> dict[str, Any]:
+    """Return `[method.distil]`; statistics that serve both domains are not taken anew on the target alone."""
+    shared = (said_statistics(wishes.overrides) or statistics.get("statistics")) == "shared"
+    return {"teacher": "adapt", **DISTILLATION, **({"recalibrate_crops": 0} if shared else {})}
 
 
 def _network(wishes: AdaptWishes, base: Run | None) -> NetworkSpec:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from dmn_export.adapt.init_run import check_init
 from dmn_export.adapt.source_files import SourceFiles, find_source, whole_path
 from dmn_export.adapt.wishes import AdaptWishes
 from dmn_runtime.errors import UsageError, VolumeError
@@ -44,10 +45,17 @@ def look_at(wishes: AdaptWishes) -> Volumes:
 
     Raises:
         UsageError: it is not clear what is meant, the target is the source, or a voxel size is nowhere or in
-            another unit; `--target-slices` leaves the target.
+            another unit; `--target-slices` leaves the target; `--init` knows labels of the target.
+        RunError: `--init` is no finished run.
         VolumeError: a file cannot be read, or image and mask differ in shape.
     """
-    source = find_source(wishes.source)
+    source, target = find_source(wishes.source), whole_path(wishes.target)
+    if target in (source.image, source.mask, source.valid):
+        raise _is_source(wishes.target)
+    _sizes_known(
+        (source.image, wishes.source_voxel_nm, "--source-voxel-nm"),
+        (target, wishes.target_voxel_nm, "--target-voxel-nm"),
+    )
     image = _facts(source.image, wishes.source_voxel_nm, "--source-voxel-nm")
     found = {"source": image.fingerprint}
     for path, role in ((source.mask, "mask"), (source.valid, "valid mask")):
@@ -59,18 +67,17 @@ def look_at(wishes: AdaptWishes) -> Volumes:
                         f"{image.shape}: name the labels of this image"
                     )
                 found[role] = labels.fingerprint()
-    target = whole_path(wishes.target)
-    if target in (source.image, source.mask, source.valid):
-        raise UsageError(
-            f"--target {wishes.target} is part of the labelled source: name the unlabelled volume to adapt to"
-        )
     stack = _facts(target, wishes.target_voxel_nm, "--target-voxel-nm")
+    if stack.fingerprint in found.values():
+        raise _is_source(wishes.target)
     found["target"] = stack.fingerprint
     chosen = wishes.target_slices
     if chosen is not None and chosen[1] > stack.shape[0]:
         raise UsageError(
             f"--target-slices {chosen[0]},{chosen[1]} leaves the target, which has {stack.shape[0]} slices"
         )
+    if wishes.init is not None:
+        check_init(wishes.init, target, stack.fingerprint)
     return Volumes(
         source,
         image.shape,
@@ -92,10 +99,29 @@ class _Facts:
     fingerprint: str
 
 
+def _is_source(target: str) -> UsageError:
+    return UsageError(
+        f"--target {target} is part of the labelled source, or a copy of it: name the unlabelled volume to "
+        "adapt to"
+    )
+
+
+def _sizes_known(*named: tuple[str, Spacing | None, str]) -> None:
+    """Refuse volumes of which nobody says the voxel size, all in one sentence."""
+    unknown = []
+    for path, voxel_nm, option in named:
+        with open_volume(path, voxel_nm=voxel_nm) as volume:
+            if volume.voxel_nm is None:
+                unknown.append((path, option))
+    if unknown:
+        paths, options = (" and ".join(words) for words in zip(*unknown, strict=True))
+        does = "does not say its" if len(unknown) == 1 else "do not say their"
+        raise UsageError(f"{paths} {does} voxel size: add {options} Z,Y,X, in nm")
+
+
 def _facts(path: str, voxel_nm: Spacing | None, option: str) -> _Facts:
     with open_volume(path, voxel_nm=voxel_nm) as volume:
-        if volume.voxel_nm is None:
-            raise UsageError(f"{path} does not say its voxel size: add {option} Z,Y,X, in nm")
+        assert volume.voxel_nm is not None, "sizes are known here"
         if min(volume.voxel_nm) < LEAST_NM:
             told = ",".join(f"{edge:g}" for edge in volume.voxel_nm)
             raise UsageError(

@@ -1,11 +1,12 @@
 """The work folder of an adaptation: what was wished for, and how far each stage has come.
 
-adapt.json    format "dmn-adapt", version 3: the wishes that its runs belong to and the fingerprints of their
+adapt.json    format "dmn-adapt", version 4: the wishes that its runs belong to and the fingerprints of their
               data; written before the first step
 base, adapt, distil   run folders (docs/training.md)
 """
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON, load_run
 
 ADAPT_JSON = "adapt.json"
 FORMAT = "dmn-adapt"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 STAGE_FOLDERS = ("base", "adapt", "distil")
 
 
@@ -39,9 +40,16 @@ class StageState:
 FRESH = StageState(begun=False, done=0, finished=False)
 
 
-def record_of(wishes: AdaptWishes, volumes: Volumes) -> dict[str, Any]:
-    """Return what the work folder keeps of the wishes, by the names of the options."""
+def record_of(wishes: AdaptWishes, volumes: Volumes, output: Path) -> dict[str, Any]:
+    """Return what the work folder keeps of the wishes, by the names of the options.
+
+    Args:
+        wishes: of the user.
+        volumes: looked at.
+        output: the package; its runs are named after it, wherever it lies.
+    """
     return {
+        "-o": output.name,
         "--source": {
             "image": volumes.source.image,
             "mask": volumes.source.mask,
@@ -75,12 +83,16 @@ def check_work(
         overwrite: begin anew.
 
     Raises:
-        OutputError: it is a file, or holds something, and neither `resume` nor `overwrite` is given, or what
-            it holds is no adaptation, or the run to begin from.
+        OutputError: it is a file, or lies in one, or must not be written into; it holds something, and
+            neither `resume` nor `overwrite` is given, or what it holds is no adaptation, or the run to begin
+            from.
         RunError: it is to be resumed, but holds no adaptation, or one with other wishes or of other data.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file, wanted a folder for the runs: choose another --work")
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there} is a file, wanted a folder for the runs: choose another --work")
+    if not resume and not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{there} is not yours to write into: choose another --work, or have it opened")
     holds = folder.is_dir() and any(folder.iterdir())
     mine = is_begun(folder)
     if resume:
@@ -114,7 +126,10 @@ def _check_same(folder: Path, record: dict[str, Any], fingerprints: dict[str, st
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
     if (kind, version) != (FORMAT, FORMAT_VERSION):
-        raise RunError(f"{path} is {kind} version {version}, wanted {FORMAT} version {FORMAT_VERSION}")
+        raise RunError(
+            f"{path} is {kind} version {version}, wanted {FORMAT} version {FORMAT_VERSION}: begin anew with "
+            "--overwrite, or choose another --work"
+        )
     for option, now in record.items():
         if before.get(option) != now:
             raise RunError(
@@ -130,7 +145,7 @@ def _check_same(folder: Path, record: dict[str, Any], fingerprints: dict[str, st
 
 
 def begin_work(folder: Path, record: dict[str, Any], fingerprints: dict[str, str], *, resume: bool) -> None:
-    """Make a checked folder ready; unless it is resumed, the runs of a former adaptation are dropped.
+    """Make a checked folder and those above it ready; unless it is resumed, former runs are dropped.
 
     Raises:
         OutputError: it cannot be written.
@@ -138,7 +153,7 @@ def begin_work(folder: Path, record: dict[str, Any], fingerprints: dict[str, str
     if resume:
         return
     with translate_write_errors(folder):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for name in STAGE_FOLDERS:
             former = folder / name
             if (former / RUN_JSON).is_file() or (former / STARTED_JSON).is_file():

@@ -15,7 +15,8 @@ def command(
     source: Annotated[
         str,
         typer.Option(
-            help="The labelled volume: a folder with image.* and mask.*, or IMAGE::MASK.", show_default=False
+            help="The labelled volume: a folder with an image and its mask, or IMAGE::MASK.",
+            show_default=False,
         ),
     ],
     target: Annotated[str, typer.Option(help="The unlabelled volume to adapt to.", show_default=False)],
@@ -70,7 +71,9 @@ def command(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="In place of a key of every stage's recipe; may be repeated."
+            "--set",
+            metavar="KEY=VALUE",
+            help="In place of a key of the recipe of every stage that can have it; may be repeated.",
         ),
     ] = None,
     resume: Annotated[
@@ -112,6 +115,7 @@ def command(
         MOST_FOREGROUND if most_foreground is None else _bound(most_foreground),
     )
     runs = work or output.with_suffix(".adapt")
+    begun: list[bool] = []
     try:
         adapted = adapt(
             wishes,
@@ -120,17 +124,28 @@ def command(
             resume=resume,
             overwrite=overwrite,
             say=_say,
+            begun=lambda: begun.append(True),
             train_stage=lambda placed, folder, on: train_and_tell(placed, folder, resume=on, overwrite=False),
         )
     except KeyboardInterrupt:
-        if is_begun(runs):
-            _say(
-                "stopped; nothing that was learned is lost: the same command with --resume goes on from here"
-            )
-        else:
-            _say("stopped before anything was learned or written: the same command begins again")
+        former = is_begun(runs)
+        _say(_stopped(runs, former=former, goes_on=bool(begun) or (resume and former)))
         raise
     typer.echo(_summary(adapted, target, target_voxel_nm))
+
+
+def _stopped(runs: Path, *, former: bool, goes_on: bool) -> str:
+    """Return one sentence on what a stop has left.
+
+    Args:
+        runs: the work folder.
+        former: whether it holds an adaptation.
+        goes_on: whether that is the one that was stopped.
+    """
+    if goes_on:
+        return "stopped; nothing that was learned is lost: the same command with --resume goes on from here"
+    kept = f"; the former adaptation in {runs} is as it was" if former else ""
+    return f"stopped before anything was learned or written: the same command begins again{kept}"
 
 
 def _slices(text: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from dmn_export.adapt.defaults import (
     PHANTOM_SHARE,
 )
 from dmn_export.adapt.made_up import phantom_words
-from dmn_export.adapt.plan import Plan, file_name, plan_stages
+from dmn_export.adapt.plan import Plan, Stage, file_name, plan_stages
 from dmn_export.adapt.shared_keys import working_nm
 from dmn_export.adapt.source_files import SourceFiles
 from dmn_export.adapt.volumes import Volumes
@@ -157,6 +157,90 @@ def test_overrides_are_laid_over_every_stage() -> None:
         plan(replace(WISHES, overrides=("loop.bath=2",)))
 
 
+def stage_values(key: str, *overrides: str) -> list[object]:
+    """Return a key's value in the recipes of base, adapt and distil; None where there is no such table."""
+
+    def value(stage: Stage) -> object:
+        found: Any = stage.placed.recipe.as_json()
+        for part in key.split("."):
+            found = None if found is None else found[part]
+        return found
+
+    return [value(stage) for stage in plan(replace(WISHES, student="s8", overrides=overrides)).stages]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("method.dismemnet.memory.kind=none", [None, "none", None]),
+        ("method.dismemnet.labels.keep=0.25", [None, 0.25, None]),
+        ("method.name=mean_teacher", ["source_only", "mean_teacher", "distil"]),
+        ("method.distil.views=4", [None, None, 4]),
+        ("method.statistics=own", ["own", "own", "own"]),
+        ("method.histogram_matching=0.5", [0.0, 0.5, 0.5]),
+        ("select.rule=entropy", ["last", "entropy", "entropy"]),
+        ("select.rule=held_out", ["held_out"] * 3),
+        ("select.keep=2", [2, 2, 2]),
+        ("select.target_slices=3", [6, 3, 3]),
+        ("select.most_foreground=0.25", [None, 0.25, 0.25]),
+        ("optimiser.lr=0.25", [0.25] * 3),
+    ],
+)
+def test_an_override_is_laid_where_the_recipe_can_have_it(override: str, expected: list[object]) -> None:
+    assert stage_values(override.partition("=")[0], override) == expected
+
+
+def test_patience_goes_with_the_rule_that_it_needs() -> None:
+    assert stage_values("select.patience", "select.rule=solidity", "select.patience=3") == [0, 3, 3]
+    assert stage_values("select.patience", "select.patience=3", "select.rule=held_out") == [3, 3, 3]
+
+
+def test_tables_go_where_their_keys_go() -> None:
+    assert stage_values("select.rule", 'select={rule="entropy", keep=2}') == ["last", "entropy", "entropy"]
+    assert stage_values("method.name", 'method={name="dann"}') == ["source_only", "dann", "distil"]
+
+
+@pytest.mark.parametrize(
+    ("phantoms", "said", "recalibrated"), [(True, "own", 256), (False, "shared", 0), (False, "own", 256)]
+)
+def test_statistics_that_are_wished_for_decide_what_is_taken_anew(
+    phantoms: bool, said: str, recalibrated: int
+) -> None:
+    wishes = replace(WISHES, student="s8", phantoms=phantoms, overrides=(f"method.statistics={said}",))
+    _, adapt, distil = (stage.placed.recipe.method for stage in plan(wishes).stages)
+    assert (adapt.statistics, distil.statistics) == (said, said)
+    assert distil.distil is not None
+    assert distil.distil.recalibrate_crops == recalibrated
+
+
+def test_a_method_of_new_statistics_alone_has_them_from_the_target() -> None:
+    for phantoms in (True, False):
+        wishes = replace(WISHES, phantoms=phantoms, overrides=("method.name=adabn",))
+        method = plan(wishes).stages[1].placed.recipe.method
+        assert (method.name, method.statistics) == ("adabn", "own")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        (
+            "method.distil.views=8",
+            "--set method.distil.views=8 is for the teaching of a student, and none is",
+        ),
+        ("method.name=distil", "--set method.name=distil: a student is taught by a stage of its own"),
+        (
+            "method.dismemnet.labels.kep=1",
+            "the recipe of stage adapt: unknown key method.dismemnet.labels.kep",
+        ),
+        ("method.distil", "--set got 'method.distil', wanted KEY=VALUE"),
+    ],
+)
+def test_an_override_that_no_stage_can_have_is_refused(override: str, sentence: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        plan(replace(WISHES, overrides=(override,)))
+    assert sentence in str(caught.value)
+
+
 def test_a_valid_mask_goes_along() -> None:
     files = replace(VOLUMES.source, valid="/d/valid.tif")
     recipe = plan(volumes=replace(VOLUMES, source=files)).stages[1].placed.recipe
@@ -244,14 +328,15 @@ def test_labels_and_thresholds_are_bounded() -> None:
 
 
 def test_of_another_method_the_threshold_alone_is_bounded() -> None:
-    run = run_of(NetworkSpec(16, 3, 0))
-    wishes = replace(WISHES, init=Path("/r/run"), overrides=('method.name="dann"',))
-    (adapt,) = (stage.placed.recipe for stage in plan(wishes, base=run).stages)
-    assert (adapt.method.name, adapt.select.most_foreground) == ("dann", MOST_FOREGROUND)
-    wishes = replace(wishes, overrides=("method.name=mean_teacher",))
-    (adapt,) = (stage.placed.recipe for stage in plan(wishes, base=run).stages)
-    assert adapt.method.mean_teacher is not None
-    assert adapt.method.mean_teacher.labels.most_foreground == MOST_FOREGROUND
+    begun = replace(WISHES, init=Path("/r/run"))
+    for wishes, base in ((WISHES, None), (begun, run_of(NetworkSpec(16, 3, 0)))):
+        wished = replace(wishes, overrides=('method.name="dann"',))
+        adapt = plan(wished, base=base).stages[-1].placed.recipe
+        assert (adapt.method.name, adapt.select.most_foreground) == ("dann", MOST_FOREGROUND)
+        wished = replace(wishes, overrides=("method.name=mean_teacher",))
+        adapt = plan(wished, base=base).stages[-1].placed.recipe
+        assert adapt.method.mean_teacher is not None
+        assert adapt.method.mean_teacher.labels.most_foreground == MOST_FOREGROUND
 
 
 @pytest.mark.parametrize(("text", "bound"), [("0.08", 0.08), ("2x", "2x"), ("none", None), ("8%", "8%")])

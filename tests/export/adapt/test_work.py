@@ -1,6 +1,7 @@
 """The work folder: what may be written into, what is gone on with, what is refused in one sentence."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dmn_export.adapt.work import FRESH, StageState, begin_work, check_work, rec
 from dmn_runtime.errors import DmnError, OutputError, RunError
 from dmn_train.loop import Progress, train
 
-RECORD: dict[str, Any] = {"--budget": "quick", "--seed": 0, "--student": None}
+RECORD: dict[str, Any] = {"-o": "mito.zip", "--budget": "quick", "--seed": 0, "--student": None}
 DATA = {"source": "a1", "mask": "b2", "target": "c3"}
 
 
@@ -29,7 +30,7 @@ def test_a_new_folder_is_begun_and_gone_on_with(tmp_path: Path) -> None:
     assert not folder.exists()
     check_work(begun(folder), RECORD, DATA, resume=True, overwrite=False)
     stored = json.loads((folder / "adapt.json").read_text())
-    assert stored == {"format": "dmn-adapt", "format_version": 3, "wishes": RECORD, "data": DATA}
+    assert stored == {"format": "dmn-adapt", "format_version": 4, "wishes": RECORD, "data": DATA}
     check_work(folder, RECORD, DATA, resume=False, overwrite=True)
 
 
@@ -47,7 +48,12 @@ def test_a_new_folder_is_begun_and_gone_on_with(tmp_path: Path) -> None:
         ("other", {"overwrite": True}, OutputError, "holds something that is no adaptation, so it is kept"),
         ("begun", {}, OutputError, "holds a former adaptation: give --resume to go on with it"),
         ("damaged", {"resume": True}, RunError, "is damaged"),
-        ("newer", {"resume": True}, RunError, "is dmn-adapt version 4, wanted dmn-adapt version 3"),
+        (
+            "newer",
+            {"resume": True},
+            RunError,
+            "is dmn-adapt version 5, wanted dmn-adapt version 4: begin anew with --overwrite",
+        ),
         (
             "quick",
             {"resume": True},
@@ -62,7 +68,7 @@ def test_what_must_not_be_written_into_is_kept(
     folder = tmp_path / "work"
     stored = {
         "format": "dmn-adapt",
-        "format_version": 3,
+        "format_version": 4,
         "wishes": {**RECORD, "--budget": "thorough"},
         "data": DATA,
     }
@@ -73,7 +79,7 @@ def test_what_must_not_be_written_into_is_kept(
         text = {
             "other": None,
             "damaged": "{",
-            "newer": json.dumps({**stored, "format_version": 4}),
+            "newer": json.dumps({**stored, "format_version": 5}),
         }.get(made, json.dumps(stored))
         (folder / ("notes.txt" if text is None else "adapt.json")).write_text(text or "mine")
     before = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -81,6 +87,39 @@ def test_what_must_not_be_written_into_is_kept(
         check_work(folder, RECORD, DATA, **{"resume": False, "overwrite": False, **keys})
     assert sentence in str(caught.value)
     assert (sorted(folder.iterdir()) if folder.is_dir() else []) == before
+
+
+def test_a_package_of_another_name_is_not_gone_on_with(wishes: AdaptWishes, tmp_path: Path) -> None:
+    """Its name is that of the runs; where it lies is not."""
+    volumes = look_at(wishes)
+    before, moved, other = (
+        record_of(wishes, volumes, tmp_path / place) for place in ("mito.zip", "there/mito.zip", "other.zip")
+    )
+    folder = tmp_path / "work"
+    begin_work(folder, before, volumes.fingerprints, resume=False)
+    check_work(folder, moved, volumes.fingerprints, resume=True, overwrite=False)
+    with pytest.raises(RunError, match=r'was begun with -o "mito.zip" and is now to go on with "other.zip"'):
+        check_work(folder, other, volumes.fingerprints, resume=True, overwrite=False)
+
+
+def test_folders_above_are_made(tmp_path: Path) -> None:
+    folder = tmp_path / "no" / "such" / "work"
+    check_work(folder, RECORD, DATA, resume=False, overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+    check_work(begun(folder), RECORD, DATA, resume=True, overwrite=False)
+
+
+def test_a_place_that_cannot_be_written_into_is_found_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(
+        OutputError, match=r"file is a file, wanted a folder for the runs: choose another --work"
+    ):
+        check_work(tmp_path / "file" / "work", RECORD, DATA, resume=False, overwrite=False)
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(OutputError, match="is not yours to write into: choose another --work"):
+        check_work(tmp_path / "new" / "work", RECORD, DATA, resume=False, overwrite=False)
 
 
 @pytest.mark.parametrize("role", DATA)
@@ -114,7 +153,8 @@ def test_stages_are_recognised_by_their_runs(wishes: AdaptWishes, tmp_path: Path
     short = replace(wishes, overrides=(*wishes.overrides, "loop.steps=4", "loop.checkpoint_every=2"))
     volumes = look_at(short)
     plan = plan_stages(short, volumes, "mito", tmp_path / "work")
-    begin_work(tmp_path / "work", record_of(short, volumes), volumes.fingerprints, resume=False)
+    record = record_of(short, volumes, tmp_path / "mito.zip")
+    begin_work(tmp_path / "work", record, volumes.fingerprints, resume=False)
     assert states(plan, resume=True) == [FRESH, FRESH]
     base, adapted = plan.stages
 

@@ -9,7 +9,7 @@ import pytest
 
 from dmn_export.adapt import execute
 from dmn_export.adapt.quality import CAVEAT, Finding
-from dmn_export.adapt.quality_report import Alarm
+from dmn_export.adapt.quality_report import IN_ALL, Alarm
 from dmn_export.adapt.wishes import AdaptWishes
 from dmn_export.adapt.work import begin_work
 from dmn_runtime.cli import main
@@ -51,6 +51,7 @@ def test_options_arrive_and_the_summary_is_told(
         "quality, estimated without a label of the target:",
         "  agreement  good  steady",
         "  alarm of stage adapt: it collapsed",
+        f"  in all, alarming: {IN_ALL['alarming']}",
         f"  {CAVEAT}",
         f"{tmp_path / 'mito.quality.json'}: the same as a file",
         f"next: dmn infer {package} stack.tif -o segmentation.ome.zarr",
@@ -78,20 +79,47 @@ def test_options_arrive_and_the_summary_is_told(
     assert capsys.readouterr().out.splitlines()[-1].endswith(".ome.zarr --voxel-nm 50,4.6,4.6")
 
 
-def test_ctrl_c_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stopped(*_: object, **__: object) -> None:
+def stop(monkeypatch: pytest.MonkeyPatch, *, begun: bool) -> None:
+    """Let an adaptation be stopped, before it has begun or thereafter."""
+
+    def stopped(*_: object, **keys: Any) -> None:
+        if begun:
+            keys["begun"]()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(execute, "adapt", stopped)
-    assert main([*WORDS, "-o", str(tmp_path / "mito.zip")]) == EXIT_INTERRUPTED
-    told = capsys.readouterr().err
-    assert "stopped before anything was learned or written: the same command begins again" in told
-    assert "--resume" not in told
-    begin_work(tmp_path / "mito.adapt", {}, {}, resume=False)
-    assert main([*WORDS, "-o", str(tmp_path / "mito.zip")]) == EXIT_INTERRUPTED
-    assert "the same command with --resume goes on from here" in capsys.readouterr().err
+
+
+NOT_BEGUN = "stopped before anything was learned or written: the same command begins again"
+GOES_ON = "stopped; nothing that was learned is lost: the same command with --resume goes on from here"
+
+
+@pytest.mark.parametrize(
+    ("former", "words", "begun", "sentence"),
+    [
+        (False, [], False, NOT_BEGUN),
+        (False, [], True, GOES_ON),
+        (True, ["--overwrite"], False, f"{NOT_BEGUN}; the former adaptation in {{work}} is as it was"),
+        (True, ["--overwrite"], True, GOES_ON),
+        (True, ["--resume"], False, GOES_ON),
+        (False, ["--resume"], False, NOT_BEGUN),
+    ],
+)
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    former: bool,
+    words: list[str],
+    begun: bool,
+    sentence: str,
+) -> None:
+    work = tmp_path / "mito.adapt"
+    if former:
+        begin_work(work, {}, {}, resume=False)
+    stop(monkeypatch, begun=begun)
+    assert main([*WORDS, "-o", str(tmp_path / "mito.zip"), *words]) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err.splitlines()[0] == sentence.format(work=work)
 
 
 @pytest.mark.parametrize(
