@@ -47,7 +47,7 @@ _EXAMINERS = {
 _UNOPTIMISED = {"int8-trt"}
 
 NO_OPENVINO = (
-    "cannot be examined: openvino is not installed: pip install 'dmn-em[openvino]', then export again"
+    "cannot be examined without openvino: pip install 'dmn-em[openvino]', then make the package again"
 )
 
 
@@ -231,7 +231,7 @@ def _reason(parity: Parity, tolerance: Tolerance, speedup: float | None) -> str 
     if speedup is not None and speedup < tolerance.speedup:
         return (
             f"is only {speedup:.2f} times as fast as fp32, wanted {tolerance.speedup:g} times: if this "
-            "machine was busy, export again when it is idle"
+            "machine was busy, make the package again when it is idle"
         )
     return None
 

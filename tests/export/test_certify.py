@@ -158,8 +158,8 @@ def test_int8_that_is_not_faster_is_left_out_engine_by_engine(shifted_onnx: Onnx
     assert list(by_engine(verdicts, "int8")) == ["openvino"]
     assert by_engine(verdicts, "int8")["openvino"].speedup == 1.5
     assert reasons(verdicts) == {
-        "cpu int8": "is only 1.49 times as fast as fp32, wanted 1.5 times: if this machine was busy, export "
-        "again when it is idle"
+        "cpu int8": "is only 1.49 times as fast as fp32, wanted 1.5 times: if this machine was busy, make "
+        "the package again when it is idle"
     }
     (refusal,) = verdicts.refusals
     assert refusal.worst is None  # no tile to show: it segments well

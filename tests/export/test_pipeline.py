@@ -260,7 +260,7 @@ def test_8_bits_that_are_not_fast_here_are_left_out_and_said(
     exported = export_run(run, tmp_path / "tiny.zip", Wishes(precisions=MOST), said.append, SLOW)
     assert exported.refused == tuple(
         f"int8 by {engine} is only 1.10 times as fast as fp32, wanted 1.5 times: if this machine was "
-        "busy, export again when it is idle"
+        "busy, make the package again when it is idle"
         for engine in ("cpu", "openvino")
     )
     assert list(exported.package.contract.precisions) == ["fp32", "fp16", "int8-trt"]

@@ -51,8 +51,12 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, fault: Exception, said: str
 
 def test_a_file_may_be_read_by_whom_the_system_lets(tmp_path: Path) -> None:
     """Whoever writes it: safetensors makes files that only their owner may read."""
-    write_text(tmp_path / "text", "here")
-    write_whole(tmp_path / "weights", lambda partial: save_file({"w": torch.zeros(2)}, partial))
+    former = os.umask(0o022)
+    try:
+        write_text(tmp_path / "text", "here")
+        write_whole(tmp_path / "weights", lambda partial: save_file({"w": torch.zeros(2)}, partial))
+    finally:
+        os.umask(former)
     assert (tmp_path / "weights").stat().st_mode == (tmp_path / "text").stat().st_mode
 
 

@@ -112,5 +112,11 @@ def test_a_gradient_that_is_too_large_for_the_scale_of_16_bits_only_skips_a_step
     assert all(torch.equal(one, other) for one, other in zip(before, weights(), strict=True))
     assert scaler.get_scale() == pytest.approx(5e37)
     scaler.update(1.0)
+    batch = draw_batch(given.material, given.recipe, 1)
+    nothing = batch._replace(image=batch.image * torch.nan)
+    with pytest.raises(RunError, match="the gradient of step 2 is not finite"):  # no scale helps
+        take_step(given, learner, nothing, 1)
+    learner.stepper.zero_grad()
+    scaler.update(1.0)
     take_step(given, learner, draw_batch(given.material, given.recipe, 1), 1)
     assert any(not torch.equal(one, other) for one, other in zip(before, weights(), strict=True))

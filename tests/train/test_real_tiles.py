@@ -128,7 +128,15 @@ def test_no_centre_is_common_and_all_are_spread(
         assert quarters == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("edge_px", [31, 32, 47, 48])
+@pytest.mark.parametrize("edge_px", [48, 64, 65])
+def test_no_tile_serves_both_purposes_where_hardly_any_fits(
+    run_of: RunOf, cut: list[tuple[tuple[int, ...], tuple[int, int, int]]], edge_px: int
+) -> None:
+    real_tiles(run_of(), 12, 16, edge_px)
+    assert len(cut) == len(set(cut)) == 28
+
+
+@pytest.mark.parametrize("edge_px", [30, 31, 32])
 def test_no_tile_is_reflected_where_it_fits(
     run_of: RunOf, cut: list[tuple[tuple[int, ...], tuple[int, int, int]]], edge_px: int
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from dmn_runtime import __version__
 from dmn_runtime.errors import OutputError, RunError
 from dmn_train.files import write_json
+from dmn_train.lineage import starts_of
 from dmn_train.recipe import PlacedRecipe
 from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON
 
@@ -44,10 +45,8 @@ def check_folder(folder: Path, placed: PlacedRecipe, *, resume: bool, overwrite:
 
 
 def _runs_read(placed: PlacedRecipe) -> set[Path]:
-    """Return the folders of the runs that a recipe starts from and learns from."""
-    init, options = placed.recipe.init, placed.recipe.method.distil
-    named = [*([init.run] if init else []), *([options.teacher] if options else [])]
-    return {Path(placed.locate(run)).resolve() for run in named}
+    """Return the full paths of the runs that a recipe starts from and learns from."""
+    return {folder.resolve() for folder in starts_of(placed)}
 
 
 def open_folder(folder: Path, placed: PlacedRecipe, fingerprints: list[str], *, resume: bool) -> None:

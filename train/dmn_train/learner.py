@@ -65,14 +65,15 @@ def take_step(given: Given, learner: Learner, batch: Batch, done: int) -> dict[s
     """Learn from a batch after `done` steps; return the method's losses and the learning rate, lr.
 
     Raises:
-        RunError: the gradient is not finite.
+        RunError: the gradient is not finite, and not because 16 bits look for their scale.
     """
     recipe, fabric = given.recipe, given.fabric
     rate = _set_rate(learner, given, done)
     learner.objective.train()
     losses: dict[str, Tensor] = learner.module(_on_device(batch, fabric.device), done / recipe.loop.steps)
     fabric.backward(losses["loss"])
-    if not _clip(learner, fabric, recipe.optimiser.clip_norm) and not _skips(fabric):
+    finite = _clip(learner, fabric, recipe.optimiser.clip_norm)
+    if not finite and not (_skips(fabric) and bool(losses["loss"].isfinite())):
         raise RunError(
             f"the gradient of step {done + 1} is not finite, so the loss has diverged: "
             f"lower optimiser.lr, which is {recipe.optimiser.lr:g}, and begin anew"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dmn_runtime.errors import RunError
 from dmn_train.recipe import PlacedRecipe, Recipe
 from dmn_train.run import RUN_JSON, Run, load_run
 
@@ -55,12 +56,20 @@ def _before(run: Run) -> list[Run]:
 
 
 def _named_by(run: Run, text: str, recorded: dict[str, Any] | None) -> Run | None:
-    """Return the run that a finished run's recipe calls `text`, best one with the weights it had then.
+    """Return the run that a finished run's recipe calls `text`, with the weights that were recorded of it.
 
     It is looked for where the recipe lay and where the run lies now: folders of runs are moved whole.
     """
-    places = (Path(run.placed.locate(text)), run.folder.parent / text)
-    found = [one for one in map(run_at, places) if one is not None]
     weights = (recorded or {}).get("weights_sha256")
-    alike = [one for one in found if one.facts["weights_sha256"] == weights]
-    return next(iter(alike + found), None)
+    damaged: RunError | None = None
+    for place in (Path(run.placed.locate(text)), run.folder.parent / text):
+        try:
+            one = run_at(place)
+        except RunError as error:
+            damaged = error
+            continue
+        if one is not None and weights in (None, one.facts["weights_sha256"]):
+            return one
+    if damaged is not None:
+        raise damaged
+    return None

@@ -95,9 +95,20 @@ def _cut(
     tiles = []
     for index in indices:
         stack = stacks[index % len(stacks)]
-        centre = _spread_centre(stack.grey.shape, index, total, edge_px)
+        centre = _centres(stack.grey.shape, total, edge_px)[index]
         tiles.append(stack.table[cut_window(stack.grey, centre, context, edge_px, edge_px)])
     return np.stack(tiles)
+
+
+def _centres(shape: Sequence[int], total: int, edge_px: int) -> list[Triple]:
+    """Return centres around which tiles lie inside; where there are too few of these, such as are reflected.
+
+    No two tiles may be the same, or a network is examined on what it was calibrated with.
+    """
+    inside = [_spread_centre(shape, index, total, edge_px) for index in range(total)]
+    if len(set(inside)) == total:
+        return inside
+    return [_spread_centre(shape, index, total, 1) for index in range(total)]
 
 
 def _spread_centre(shape: Sequence[int], index: int, total: int, edge_px: int) -> Triple:

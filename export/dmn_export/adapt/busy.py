@@ -26,6 +26,8 @@ def busy_words(load: float, cores: int, threads: int) -> str | None:
 
 def busy_now() -> str | None:
     """Return that sentence of this machine as it is now; None too where the system tells no load."""
-    if not hasattr(os, "getloadavg"):  # Windows
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has no such call
         return None
-    return busy_words(os.getloadavg()[0], os.cpu_count() or 1, torch.get_num_threads())
+    return busy_words(load, os.cpu_count() or 1, torch.get_num_threads())

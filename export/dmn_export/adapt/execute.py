@@ -84,7 +84,7 @@ def adapt(
         resume: go on with what is there; finished stages are not trained again.
         overwrite: begin anew, and replace the package; with `resume` replace the package alone.
         say: takes sentences for people.
-        begun: called when nothing was refused and the work folder is ready; before, nothing is written.
+        begun: called when nothing was refused; before, nothing is written or removed.
         train_stage: trains (recipe, folder, resume).
         seconds: the clock of the estimate.
         timer: times runners for the certificates.
@@ -110,8 +110,8 @@ def adapt(
             say(busy)
         say("timing a little of everything on this machine")
         say(estimate_words(foresee(plan, so_far, seconds)))
-    begin_work(work, record, volumes.fingerprints, resume=resume)
     begun()
+    begin_work(work, record, volumes.fingerprints, resume=resume)
     for number, (stage, state) in enumerate(zip(plan.stages, so_far, strict=True), start=1):
         heading = f"stage {number} of {len(plan.stages)}, {stage.name}: {MEANING[stage.name]}"
         if state.finished:

@@ -1,7 +1,6 @@
 """The run of `--init`: neither it nor any run that it comes from may have labels of the target."""
 
 from dataclasses import asdict
-from os.path import normcase, realpath
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from dmn_runtime.volume.open import open_volume
 from dmn_train.file_times import fingerprint_holds_times
 from dmn_train.lineage import lineage
 from dmn_train.run import Run, load_run
+from dmn_train.study.overlap import same_file
 
 
 def check_init(init: Path, target: str, fingerprint: str) -> None:
@@ -49,7 +49,7 @@ def _is_target(origin: dict[str, Any], run: Run, target: str, fingerprint: str) 
         return True
     if not fingerprint_holds_times(target):
         return False
-    return _file(run.placed.locate(origin["name"])) == _file(target) or _looks_like(origin, run, target)
+    return same_file(run.placed.locate(origin["name"]), target) or _looks_like(origin, run, target)
 
 
 def _looks_like(origin: dict[str, Any], run: Run, target: str) -> bool:
@@ -58,7 +58,3 @@ def _looks_like(origin: dict[str, Any], run: Run, target: str) -> bool:
             return False
         found = asdict(fit_map(histogram(volume), run.normalisation, target))
     return bool(found == origin["map"])
-
-
-def _file(path: str) -> str:
-    return normcase(realpath(path))

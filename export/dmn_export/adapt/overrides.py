@@ -27,12 +27,17 @@ def overrides_of(stage: str, overrides: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_overrides(stages: Collection[str], overrides: tuple[str, ...]) -> None:
-    """Refuse an override that no planned stage can have.
+    """Refuse an override that no planned stage can have, or that names volumes or runs past their checks.
 
     Raises:
         RecipeError: there is one, or one is malformed.
     """
     for one in overrides:
+        if _names_data(one):
+            raise RecipeError(
+                f"--set {one} names a volume or a run: say it with --source, --target or --init, and "
+                "leave this out"
+            )
         if not set(_stages_of(one, by_target=False)) & set(stages):
             raise RecipeError(
                 f"--set {one} is for the teaching of a student, and none is taught here: leave it out, or "
@@ -43,6 +48,17 @@ def check_overrides(stages: Collection[str], overrides: tuple[str, ...]) -> None
             "--set method.name=distil: a student is taught by a stage of its own, after one that adapts: "
             "leave it out, and name a --student that is smaller than what is adapted"
         )
+
+
+def _names_data(override: str) -> bool:
+    data, distil = _said((override,), "data"), _said((override,), "method").get("distil")
+    source = data.get("source")
+    return bool(
+        "target" in data
+        or (isinstance(source, dict) and {"image", "mask", "valid"} & set(source))
+        or (isinstance(distil, dict) and "teacher" in distil)
+        or _said((override,), "init")
+    )
 
 
 def said_statistics(overrides: tuple[str, ...]) -> object:

@@ -166,7 +166,9 @@ def _stage(name: StageName, values: dict[str, Any], wishes: AdaptWishes, work: P
 
 def _distillation(statistics: dict[str, str], wishes: AdaptWishes) -> dict[str, Any]:
     """Return `[method.distil]`; statistics that serve both domains are not taken anew on the target alone."""
-    shared = (said_statistics(wishes.overrides) or statistics.get("statistics")) == "shared"
+    shared = (
+        said_statistics(overrides_of("distil", wishes.overrides)) or statistics.get("statistics")
+    ) == "shared"
     return {"teacher": "adapt", **DISTILLATION, **({"recalibrate_crops": 0} if shared else {})}
 
 

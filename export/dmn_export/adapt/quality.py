@@ -176,10 +176,11 @@ def _share(signs: Signs) -> Finding:
 
 def _bound_words(signs: Signs, much: bool) -> str:
     """Return what there is to do about the bound, for the end of a sentence."""
-    if signs.bound is not None and (signs.raised or signs.cut):
+    if signs.raised or signs.cut:
         done = "the threshold was raised" if signs.raised else "what it taught itself with was cut"
+        of = "" if signs.bound is None else f" of {signs.bound:.1%}"
         return (
-            f"; {done} to keep to the bound of {signs.bound:.1%}: if the target may hold more, begin anew "
+            f"; {done} to keep to the bound{of}: if the target may hold more, begin anew "
             "with a higher --most-foreground"
         )
     if not much:

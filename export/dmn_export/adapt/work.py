@@ -88,7 +88,11 @@ def check_work(
             from.
         RunError: it is to be resumed, but holds no adaptation, or one with other wishes or of other data.
     """
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    there = _nearest(folder)
+    if there is None:
+        raise OutputError(
+            f"{folder} lies nowhere, {folder.absolute().anchor} is not there: choose another --work"
+        )
     if not there.is_dir():
         raise OutputError(f"{there} is a file, wanted a folder for the runs: choose another --work")
     if not resume and not os.access(there, os.W_OK | os.X_OK):
@@ -112,6 +116,17 @@ def check_work(
         raise OutputError(f"--init {init} lies in {folder}, so that is kept: choose another --work")
 
 
+def _nearest(folder: Path) -> Path | None:
+    """Return a folder, or the first above it that may be looked at; None: not even a drive is there."""
+    for place in (folder, *folder.absolute().parents):
+        try:
+            if place.exists():
+                return place
+        except OSError:  # what is above it must not be entered
+            continue
+    return None
+
+
 def is_begun(folder: Path) -> bool:
     """Tell whether a folder holds an adaptation that can be gone on with."""
     return (folder / ADAPT_JSON).is_file()
@@ -124,11 +139,13 @@ def _check_same(folder: Path, record: dict[str, Any], fingerprints: dict[str, st
         kind, version, before = stored["format"], stored["format_version"], stored["wishes"]
         data = stored.get("data", {})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
+        raise RunError(
+            f"{path} is damaged ({error}): begin anew with --overwrite in place of --resume"
+        ) from error
     if (kind, version) != (FORMAT, FORMAT_VERSION):
         raise RunError(
             f"{path} is {kind} version {version}, wanted {FORMAT} version {FORMAT_VERSION}: begin anew with "
-            "--overwrite, or choose another --work"
+            "--overwrite in place of --resume, or choose another --work"
         )
     for option, now in record.items():
         if before.get(option) != now:

@@ -129,7 +129,7 @@ def command(
         )
     except KeyboardInterrupt:
         former = is_begun(runs)
-        _say(_stopped(runs, former=former, goes_on=bool(begun) or (resume and former)))
+        _say(_stopped(runs, former=former, goes_on=former and (bool(begun) or resume)))
         raise
     typer.echo(_summary(adapted, target, target_voxel_nm))
 

@@ -213,6 +213,15 @@ def test_statistics_that_are_wished_for_decide_what_is_taken_anew(
     assert distil.distil.recalibrate_crops == recalibrated
 
 
+def test_a_table_for_what_adapts_says_nothing_of_the_students_statistics() -> None:
+    table = 'method={name="mean_teacher",statistics="own"}'
+    wishes = replace(WISHES, student="s8", phantoms=True, overrides=(table,))
+    _, adapt, distil = (stage.placed.recipe.method for stage in plan(wishes).stages)
+    assert (adapt.statistics, distil.statistics) == ("own", "shared")
+    assert distil.distil is not None
+    assert distil.distil.recalibrate_crops == 0
+
+
 def test_a_method_of_new_statistics_alone_has_them_from_the_target() -> None:
     for phantoms in (True, False):
         wishes = replace(WISHES, phantoms=phantoms, overrides=("method.name=adabn",))
@@ -233,6 +242,11 @@ def test_a_method_of_new_statistics_alone_has_them_from_the_target() -> None:
             "the recipe of stage adapt: unknown key method.dismemnet.labels.kep",
         ),
         ("method.distil", "--set got 'method.distil', wanted KEY=VALUE"),
+        ("init.run=other", "--set init.run=other names a volume or a run: say it with --source, --target or"),
+        ("data.source.mask=/d/truth.tif", "--set data.source.mask=/d/truth.tif names a volume or a run"),
+        ('data.source={image="t.tif"}', "names a volume or a run: say it with --source, --target or --init"),
+        ("data.target.image=other.tif", "--set data.target.image=other.tif names a volume or a run"),
+        ("method.distil.teacher=other", "--set method.distil.teacher=other names a volume or a run"),
     ],
 )
 def test_an_override_that_no_stage_can_have_is_refused(override: str, sentence: str) -> None:

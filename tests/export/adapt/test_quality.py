@@ -97,6 +97,12 @@ def test_a_bound_that_holds_something_back_is_told(raised: bool, cut: bool, done
     )
 
 
+def test_a_bound_on_the_labels_alone_is_told_too() -> None:
+    held = findings(replace(GOOD, bound=None, cut=True))[2]
+    assert held.verdict == "look closer"
+    assert "; what it taught itself with was cut to keep to the bound: if the target may" in held.sentence
+
+
 @pytest.mark.parametrize(("share", "finds"), [(0.0, "no foreground"), (0.97, "foreground in 97%")])
 def test_to_agree_on_nothing_or_on_everything_is_no_good_sign(share: float, finds: str) -> None:
     found = findings(replace(GOOD, agreement=1.0, target_share=share, source_share=0.5))[0]

@@ -1,5 +1,7 @@
 """What is said of the two volumes before anything is trained."""
 
+from dataclasses import replace
+
 from dmn_export.adapt.source_files import SourceFiles
 from dmn_export.adapt.volume_words import volume_words
 from dmn_export.adapt.volumes import Volumes
@@ -16,6 +18,13 @@ def test_both_are_told_with_what_they_were_taken_for() -> None:
         "source: image.tif, 20 x 768 x 1024 voxels (zyx) of 5 x 5 x 5 nm, labels mito.tif",
         "target: stack.tif, 20 x 900 x 900 voxels (zyx) of 50 x 4.6 x 4.6 nm",
     ]
+
+
+def test_a_volume_within_a_file_is_told_with_the_file() -> None:
+    source = SourceFiles("/data/cell.h5::volumes/raw", "/data/cell.h5::volumes/mito")
+    first, _ = volume_words(replace(volumes((50.0, 4.6, 4.6)), source=source))
+    assert first.startswith("source: cell.h5::volumes/raw, 20 x")
+    assert first.endswith("labels cell.h5::volumes/mito")
 
 
 def test_a_size_in_the_order_xyz_is_asked_about() -> None:

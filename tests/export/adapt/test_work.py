@@ -122,6 +122,26 @@ def test_a_place_that_cannot_be_written_into_is_found_before(
         check_work(tmp_path / "new" / "work", RECORD, DATA, resume=False, overwrite=False)
 
 
+def test_a_place_that_must_not_be_looked_at_or_is_nowhere_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, exists = tmp_path / "closed", Path.exists
+
+    def guarded(place: Path) -> bool:
+        if closed in place.parents:
+            raise PermissionError(13, "Permission denied")
+        return exists(place)
+
+    closed.mkdir()
+    monkeypatch.setattr(Path, "exists", guarded)
+    monkeypatch.setattr(os, "access", lambda place, _: place != closed)
+    with pytest.raises(OutputError, match="closed is not yours to write into: choose another --work"):
+        check_work(closed / "new" / "work", RECORD, DATA, resume=False, overwrite=False)
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    with pytest.raises(OutputError, match=r"work lies nowhere, .* is not there: choose another --work"):
+        check_work(tmp_path / "work", RECORD, DATA, resume=False, overwrite=False)
+
+
 @pytest.mark.parametrize("role", DATA)
 def test_other_data_under_the_same_name_is_not_gone_on_with(tmp_path: Path, role: str) -> None:
     folder = begun(tmp_path / "work")

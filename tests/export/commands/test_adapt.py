@@ -98,7 +98,7 @@ GOES_ON = "stopped; nothing that was learned is lost: the same command with --re
     ("former", "words", "begun", "sentence"),
     [
         (False, [], False, NOT_BEGUN),
-        (False, [], True, GOES_ON),
+        (False, [], True, NOT_BEGUN),
         (True, ["--overwrite"], False, f"{NOT_BEGUN}; the former adaptation in {{work}} is as it was"),
         (True, ["--overwrite"], True, GOES_ON),
         (True, ["--resume"], False, GOES_ON),

@@ -1,6 +1,7 @@
 """`dmn train` from the outside."""
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +15,9 @@ import dmn_train.checkpoint
 import dmn_train.finish
 from dmn_runtime.cli import main
 from dmn_runtime.errors import EXIT_USER_ERROR
-from dmn_train.run import load_run
+from dmn_train.commands import told
+from dmn_train.loop import train
+from dmn_train.run import RUN_JSON, load_run
 
 PHANTOM = """
 name = "made-up"
@@ -130,3 +133,22 @@ def test_a_run_that_met_a_full_disk_says_so_and_goes_on_afterwards(
     assert not list(run.rglob("*.partial"))
     assert main(["train", recipe, "-o", str(run), "--resume"]) == 0
     assert load_run(run).facts["steps"] == 6
+
+
+def test_a_stop_in_the_last_step_leaves_a_finished_run_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, run = tmp_path / "made-up.toml", tmp_path / "run"
+    recipe.write_text(PHANTOM)
+
+    def stopped(*args: Any, **keys: Any) -> NoReturn:
+        train(*args, **keys)
+        facts = json.loads((run / RUN_JSON).read_text())
+        (run / RUN_JSON).write_text(json.dumps(facts | {"alarms": ["it collapsed"]}))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(told, "train", stopped)
+    assert main(["train", str(recipe), "-o", str(run), "--set", "loop.steps=2"]) == 130
+    said = capsys.readouterr().err.splitlines()
+    assert f"{run}: the run is finished, the stop came in its last step" in said
+    assert "warning: it collapsed" in said

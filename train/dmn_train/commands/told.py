@@ -11,6 +11,7 @@ from dmn_train.finish import Outcome
 from dmn_train.loop import Progress as Told
 from dmn_train.loop import train
 from dmn_train.recipe import PlacedRecipe
+from dmn_train.run import RUN_JSON, load_run
 
 
 def train_and_tell(placed: PlacedRecipe, folder: Path, *, resume: bool, overwrite: bool) -> Outcome:
@@ -18,12 +19,27 @@ def train_and_tell(placed: PlacedRecipe, folder: Path, *, resume: bool, overwrit
 
     Raises:
         DmnError: as `train`.
-        KeyboardInterrupt: stopped by a signal; the folder can be resumed.
+        KeyboardInterrupt: stopped by a signal; the folder can be resumed, or holds the finished run, which is
+            then said.
     """
     console = Console(stderr=True)
-    if console.is_terminal:
-        return _with_bar(console, placed, folder, resume=resume, overwrite=overwrite)
-    return train(placed, folder, resume=resume, overwrite=overwrite, tell=lambda told: _line(told, placed))
+    try:
+        if console.is_terminal:
+            return _with_bar(console, placed, folder, resume=resume, overwrite=overwrite)
+        return train(
+            placed, folder, resume=resume, overwrite=overwrite, tell=lambda told: _line(told, placed)
+        )
+    except KeyboardInterrupt:
+        if (folder / RUN_JSON).is_file():
+            _tell_finished(folder)
+        raise
+
+
+def _tell_finished(folder: Path) -> None:
+    """Say of a run that was stopped in its last step that it is whole, and what went wrong in it."""
+    typer.echo(f"{folder}: the run is finished, the stop came in its last step", err=True)
+    for sentence in load_run(folder).facts["alarms"]:
+        typer.echo(f"warning: {sentence}", err=True)
 
 
 def tell_alarms(outcome: Outcome) -> None:

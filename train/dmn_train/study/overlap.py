@@ -26,14 +26,15 @@ class Part:
     def overlaps(self, other: "Part") -> bool:
         """Tell whether both have a voxel in common; copies of a file are files of their own."""
         return (
-            _file(self.path) == _file(other.path)
+            same_file(self.path, other.path)
             and _meet(self.slices, other.slices)
             and _meet(self.columns, other.columns)
         )
 
 
-def _file(path: str) -> str:
-    return os.path.normcase(os.path.realpath(path))
+def same_file(one: str, other: str) -> bool:
+    """Tell whether two paths lead to one file, links followed."""
+    return os.path.normcase(os.path.realpath(one)) == os.path.normcase(os.path.realpath(other))
 
 
 def _meet(one: SliceRange | None, other: SliceRange | None) -> bool:
