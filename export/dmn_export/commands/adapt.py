@@ -97,6 +97,7 @@ def command(
     from dmn_export.adapt.wishes import AdaptWishes
     from dmn_export.adapt.work import is_begun
     from dmn_runtime.commands.infer import parse_spacing
+    from dmn_runtime.terminating import terminating
     from dmn_train.commands.told import train_and_tell
 
     wishes = AdaptWishes(
@@ -117,16 +118,19 @@ def command(
     runs = work or output.with_suffix(".adapt")
     begun: list[bool] = []
     try:
-        adapted = adapt(
-            wishes,
-            output,
-            runs,
-            resume=resume,
-            overwrite=overwrite,
-            say=_say,
-            begun=lambda: begun.append(True),
-            train_stage=lambda placed, folder, on: train_and_tell(placed, folder, resume=on, overwrite=False),
-        )
+        with terminating():
+            adapted = adapt(
+                wishes,
+                output,
+                runs,
+                resume=resume,
+                overwrite=overwrite,
+                say=_say,
+                begun=lambda: begun.append(True),
+                train_stage=lambda placed, folder, on: train_and_tell(
+                    placed, folder, resume=on, overwrite=False
+                ),
+            )
     except KeyboardInterrupt:
         former = is_begun(runs)
         _say(_stopped(runs, former=former, goes_on=former and (bool(begun) or resume)))

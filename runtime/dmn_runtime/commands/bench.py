@@ -48,7 +48,8 @@ def command(
     from dmn_runtime.bench.measure import BenchOptions, run_bench
     from dmn_runtime.bench.result import read_bench, write_bench
     from dmn_runtime.bench.text import bench_text
-    from dmn_runtime.commands.infer import parse_spacing, parse_triple, terminating
+    from dmn_runtime.commands.infer import parse_spacing, parse_triple
+    from dmn_runtime.terminating import terminating
 
     if json_path is not None:
         _check_place(json_path)

@@ -70,8 +70,9 @@ def command(
     from dmn_runtime.budget.rates import Scan, acquisitions
     from dmn_runtime.budget.text import budget_json, budget_text
     from dmn_runtime.budget.verdict import verdict
-    from dmn_runtime.commands.infer import parse_spacing, terminating
+    from dmn_runtime.commands.infer import parse_spacing
     from dmn_runtime.package import open_package, resolve_package
+    from dmn_runtime.terminating import terminating
 
     scan = Scan(dwell_ns, beams, overhead, tile_px, overhead_s_per_tile)
     wanted = acquisitions(rate, scan)

@@ -1,7 +1,6 @@
 """`dmn infer`: stream a volume through a package."""
 
 import json
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -19,6 +18,7 @@ from dmn_runtime.report import Report, report_json
 from dmn_runtime.run_report import preview_path, report_path
 from dmn_runtime.setup import Options
 from dmn_runtime.sink.paths import final_paths
+from dmn_runtime.terminating import terminating
 from dmn_runtime.words import counted
 
 NOTABLE_S = 0.5
@@ -198,20 +198,6 @@ def watching() -> Iterator[Watch]:
             progress.console.print(sentence, markup=False, highlight=False)
 
         yield Watch(say=say, begin=begin, advance=advance)
-
-
-@contextmanager
-def terminating() -> Iterator[None]:
-    """Treat the system's request to end (SIGTERM, of a batch queue say) like Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def summary(options: Options, report: Report) -> list[str]:

@@ -1,5 +1,6 @@
 """`dmn adapt` from the outside: options arrive, the summary is told, Ctrl-C says how to go on."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,15 +80,23 @@ def test_options_arrive_and_the_summary_is_told(
     assert capsys.readouterr().out.splitlines()[-1].endswith(".ome.zarr --voxel-nm 50,4.6,4.6")
 
 
-def stop(monkeypatch: pytest.MonkeyPatch, *, begun: bool) -> None:
+def stop(monkeypatch: pytest.MonkeyPatch, *, begun: bool, by: signal.Signals = signal.SIGINT) -> None:
     """Let an adaptation be stopped, before it has begun or thereafter."""
 
     def stopped(*_: object, **keys: Any) -> None:
         if begun:
             keys["begun"]()
-        raise KeyboardInterrupt
+        signal.raise_signal(by)
 
     monkeypatch.setattr(execute, "adapt", stopped)
+
+
+def test_a_request_to_end_is_taken_like_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop(monkeypatch, begun=False, by=signal.SIGTERM)
+    assert main([*WORDS, "-o", str(tmp_path / "mito.zip")]) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err.splitlines()[0] == NOT_BEGUN
 
 
 NOT_BEGUN = "stopped before anything was learned or written: the same command begins again"

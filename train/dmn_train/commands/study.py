@@ -1,15 +1,12 @@
 """`dmn study`: many trainings as one question, with table and figures."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from dmn_runtime.errors import UsageError
+from dmn_runtime.terminating import terminating
 from dmn_train.study.collect import collect
 from dmn_train.study.execute import End, Told, execute
 from dmn_train.study.job import Job
@@ -70,7 +67,7 @@ def _execute(
 ) -> dict[str, End]:
     for test in tests.values():
         test.check()
-    with _stoppable():
+    with terminating():
         structures = placed.study.structures
         return execute(plan, states, tests, at_once=at_once, tell=_tell, structures=structures)
 
@@ -86,18 +83,3 @@ def _report(
     collection = collect(plan, states_of(plan), tests, output, structures=structures)
     for path in write_report(placed, collection, tests, output, to):
         typer.echo(str(path))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM end the study as Ctrl-C does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
