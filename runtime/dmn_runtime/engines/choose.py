@@ -126,14 +126,20 @@ def _with(choice: Choice, trial: Trial) -> Choice:
     return replace(choice, trial=trial, reason=f"{trial.candidate}, since {choice.candidate} does not run")
 
 
+def _but(trial: Trial, may_run: set[Candidate]) -> str:
+    """Return why a trial was not in question, for the end of its figure."""
+    if trial.fault is not None:
+        return " but refused"
+    return "" if trial.candidate in may_run else ", too little a gain for its loss"
+
+
 def _reason(best: Trial, trials: Sequence[Trial]) -> str:
     others = [trial for trial in trials if trial is not best and trial.voxels_per_s]
     if best.voxels_per_s is None or not others:
         return f"{best.candidate}, the only one in question"
     may_run = {trial.candidate for trial in ranking(trials)}
     told = ", ".join(
-        f"{trial.candidate} {(trial.voxels_per_s or 0.0) / 1e6:.2f}"
-        + ("" if trial.fault or trial.candidate in may_run else ", too little a gain for its loss")
+        f"{trial.candidate} {(trial.voxels_per_s or 0.0) / 1e6:.2f}" + _but(trial, may_run)
         for trial in sorted(others, key=lambda one: -(one.voxels_per_s or 0.0))
     )
     return (

@@ -11,7 +11,7 @@ import pytest
 from dmn_runtime.engines import remembered
 from dmn_runtime.engines.candidates import Candidate
 from dmn_runtime.engines.choose import Choice, choose, open_best
-from dmn_runtime.engines.examination import Wish
+from dmn_runtime.engines.examination import Wish, state_for
 from dmn_runtime.engines.openvino import has_bfloat16
 from dmn_runtime.errors import CertificateError, EngineError
 from dmn_runtime.extras import is_present
@@ -49,6 +49,19 @@ def test_the_fastest_sound_engine_runs_and_says_why(
     ]
     assert [trial.voxels_per_s for trial in choice.trials] == [4e6, 1e6, 2e6]
     assert [runner.closed for runner in table.runners] == [1, 1, 1]
+
+
+def test_a_faster_engine_that_fails_on_the_owners_volume_is_told_as_refused(
+    package: Package, fleet: ModuleType, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    fleet.install(monkeypatch, quick=fleet.Model(speed=4e6), slow=fleet.Model())
+    remembered.remember_faults(
+        state_for(package, WISH), {Candidate("quick", "fp32"): "on your volume it fails"}
+    )
+    choice = choose(package, WISH, said.append)
+    assert choice.reason == (
+        "slow fp32, the fastest here at 1.00 Mvoxel/s of the network alone (quick fp32 4.00 but refused)"
+    )
 
 
 def test_speed_decides_and_not_the_table(
