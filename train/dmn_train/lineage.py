@@ -38,7 +38,13 @@ def run_at(folder: Path) -> Run | None:
 
 def starts_of(placed: PlacedRecipe) -> list[Path]:
     """Return the folders of the runs that a recipe starts from and learns from."""
-    return [Path(placed.locate(text)) for _, text in _named(placed.recipe)]
+    return [folder for _, folder in named_starts(placed)]
+
+
+def named_starts(placed: PlacedRecipe) -> Iterator[tuple[str, Path]]:
+    """Yield the same folders, each after the key of run.json that has its facts: init, teacher."""
+    for fact, text in _named(placed.recipe):
+        yield fact, Path(placed.locate(text))
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -35,8 +35,9 @@ class RealTiles:
 def real_tiles(run: Run, golden: int, calibration: int, edge_px: int) -> RealTiles:
     """Cut tiles out of a run's volumes, on the working grid, normalised as in training.
 
-    They are spread evenly and reflected where a volume is smaller than a tile; the same call gives the same
-    tiles. No centre serves both purposes; in small volumes tiles of the two may overlap.
+    They are spread evenly and lie inside, or are reflected where a volume is smaller than a tile or so little
+    larger that too few places are inside; the same call gives the same tiles. No centre serves both purposes;
+    in small volumes tiles of the two may overlap.
 
     Args:
         run: a finished run.
@@ -92,10 +93,10 @@ def _is_same(then: dict[str, Any], now: Origin, path: str) -> bool:
 def _cut(
     stacks: Sequence[Stack | TargetStack], indices: range, total: int, context: int, edge_px: int
 ) -> Tiles:
-    tiles = []
+    tiles, places = [], [_centres(stack.grey.shape, total, edge_px) for stack in stacks]
     for index in indices:
-        stack = stacks[index % len(stacks)]
-        centre = _centres(stack.grey.shape, total, edge_px)[index]
+        which = index % len(stacks)
+        stack, centre = stacks[which], places[which][index]
         tiles.append(stack.table[cut_window(stack.grey, centre, context, edge_px, edge_px)])
     return np.stack(tiles)
 

@@ -56,22 +56,9 @@ def look_at(wishes: AdaptWishes) -> Volumes:
     source, target = find_source(wishes.source), whole_path(wishes.target)
     if target in (source.image, source.mask, source.valid):
         raise _is_source(wishes.target)
-    _sizes_known(
-        (source.image, wishes.source_voxel_nm, "--source-voxel-nm"),
-        (target, wishes.target_voxel_nm, "--target-voxel-nm"),
-    )
-    image = _facts(source.image, wishes.source_voxel_nm, "--source-voxel-nm")
-    found = {"source": image.fingerprint}
-    for path, role in ((source.mask, "mask"), (source.valid, "valid mask")):
-        if path is not None:
-            with open_mask(path, role) as labels:  # type: ignore[arg-type]
-                if labels.shape != image.shape:
-                    raise VolumeError(
-                        f"the {role} {path} has {labels.shape} voxels (zyx) and the image {source.image} has "
-                        f"{image.shape}: name the labels of this image"
-                    )
-                found[role] = labels.fingerprint()
-    stack = _facts(target, wishes.target_voxel_nm, "--target-voxel-nm")
+    image, stack = _facts(source.image, wishes.source_voxel_nm), _facts(target, wishes.target_voxel_nm)
+    source_nm, target_nm = _sizes((image, "--source-voxel-nm"), (stack, "--target-voxel-nm"))
+    found = {"source": image.fingerprint, **_labels(source, image.shape)}
     if stack.fingerprint in found.values() or _alike(source.image, target):
         raise _is_source(wishes.target)
     found["target"] = stack.fingerprint
@@ -85,10 +72,10 @@ def look_at(wishes: AdaptWishes) -> Volumes:
     return Volumes(
         source,
         image.shape,
-        image.voxel_nm,
+        source_nm,
         target,
         stack.shape,
-        stack.voxel_nm,
+        target_nm,
         image.voxel_bytes,
         stack.voxel_bytes,
         found,
@@ -97,8 +84,9 @@ def look_at(wishes: AdaptWishes) -> Volumes:
 
 @dataclass(frozen=True)
 class _Facts:
+    path: str
     shape: Triple
-    voxel_nm: Spacing
+    voxel_nm: Spacing | None
     voxel_bytes: int
     fingerprint: str
 
@@ -120,26 +108,41 @@ def _is_source(target: str) -> UsageError:
     )
 
 
-def _sizes_known(*named: tuple[str, Spacing | None, str]) -> None:
-    """Refuse volumes of which nobody says the voxel size, all in one sentence."""
-    unknown = []
-    for path, voxel_nm, option in named:
-        with open_volume(path, voxel_nm=voxel_nm) as volume:
-            if volume.voxel_nm is None:
-                unknown.append((path, option))
+def _labels(source: SourceFiles, shape: Triple) -> dict[str, str]:
+    """Return the fingerprints of the source's labels by role; refuse those of another shape."""
+    found = {}
+    for path, role in ((source.mask, "mask"), (source.valid, "valid mask")):
+        if path is not None:
+            with open_mask(path, role) as labels:  # type: ignore[arg-type]
+                if labels.shape != shape:
+                    raise VolumeError(
+                        f"the {role} {path} has {labels.shape} voxels (zyx) and the image {source.image} has "
+                        f"{shape}: name the labels of this image"
+                    )
+                found[role] = labels.fingerprint()
+    return found
+
+
+def _facts(path: str, voxel_nm: Spacing | None) -> _Facts:
+    with open_volume(path, voxel_nm=voxel_nm) as volume:
+        return _Facts(path, volume.shape, volume.voxel_nm, volume.dtype.itemsize, volume.fingerprint())
+
+
+def _sizes(*named: tuple[_Facts, str]) -> list[Spacing]:
+    """Return voxel sizes; refuse those that nobody says, all in one sentence, and those in another unit."""
+    unknown = [(facts.path, option) for facts, option in named if facts.voxel_nm is None]
     if unknown:
         paths, options = (" and ".join(words) for words in zip(*unknown, strict=True))
         does = "does not say its" if len(unknown) == 1 else "do not say their"
         raise UsageError(f"{paths} {does} voxel size: add {options} Z,Y,X, in nm")
+    return [_in_nm(facts.path, facts.voxel_nm, option) for facts, option in named if facts.voxel_nm]
 
 
-def _facts(path: str, voxel_nm: Spacing | None, option: str) -> _Facts:
-    with open_volume(path, voxel_nm=voxel_nm) as volume:
-        assert volume.voxel_nm is not None, "sizes are known here"
-        if min(volume.voxel_nm) < LEAST_NM:
-            told = ",".join(f"{edge:g}" for edge in volume.voxel_nm)
-            raise UsageError(
-                f"{path} has voxels of {told} nm, less than an atom: give {option} Z,Y,X in nm (0.01 um are "
-                "10 nm)"
-            )
-        return _Facts(volume.shape, volume.voxel_nm, volume.dtype.itemsize, volume.fingerprint())
+def _in_nm(path: str, voxel_nm: Spacing, option: str) -> Spacing:
+    if min(voxel_nm) < LEAST_NM:
+        told = ",".join(f"{edge:g}" for edge in voxel_nm)
+        raise UsageError(
+            f"{path} has voxels of {told} nm, less than an atom: give {option} Z,Y,X in nm (0.01 um are "
+            "10 nm)"
+        )
+    return voxel_nm

@@ -20,6 +20,7 @@ from dmn_export.adapt.volumes import Volumes
 from dmn_export.adapt.wishes import AdaptWishes
 from dmn_runtime.errors import OutputError, RunError
 from dmn_train.files import translate_write_errors, write_json
+from dmn_train.lineage import named_starts
 from dmn_train.run import CHECKPOINT, RUN_JSON, STARTED_JSON, load_run
 
 ADAPT_JSON = "adapt.json"
@@ -196,7 +197,7 @@ def _state(stage: Stage) -> StageState:
                 f"{stage.folder} holds a run of another recipe, as another version of DMN makes it: begin "
                 "anew with --overwrite, or choose another --work"
             )
-        for role, folder in _before(stage).items():
+        for role, folder in named_starts(stage.placed):
             recorded = (run.facts.get(role) or {}).get("weights_sha256")
             if recorded != load_run(folder).facts["weights_sha256"]:
                 raise RunError(
@@ -206,16 +207,6 @@ def _state(stage: Stage) -> StageState:
         return StageState(begun=True, done=int(run.facts["steps"]), finished=True)
     begun = (stage.folder / STARTED_JSON).is_file()
     return StageState(begun=begun, done=_steps_done(stage.folder / CHECKPOINT), finished=False)
-
-
-def _before(stage: Stage) -> dict[str, Path]:
-    """Return the runs that a stage starts from, by the key of run.json that has their facts."""
-    recipe, located = stage.placed.recipe, {}
-    if recipe.init is not None:
-        located["init"] = Path(stage.placed.locate(recipe.init.run))
-    if recipe.method.distil is not None:
-        located["teacher"] = Path(stage.placed.locate(recipe.method.distil.teacher))
-    return located
 
 
 def _steps_done(checkpoint: Path) -> int:

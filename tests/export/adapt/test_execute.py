@@ -362,6 +362,12 @@ def refusals(wishes: AdaptWishes, folder: Path) -> list[tuple[AdaptWishes, type[
         (replace(wishes, source_voxel_nm=None), UsageError, "add --source-voxel-nm Z,Y,X, in nm"),
         (replace(wishes, target_voxel_nm=None), UsageError, "add --target-voxel-nm Z,Y,X, in nm"),
         (
+            replace(wishes, source_voxel_nm=None, target_voxel_nm=None),
+            UsageError,
+            f"image.tif and {folder / 'target.tif'} do not say their voxel size: add --source-voxel-nm and "
+            "--target-voxel-nm Z,Y,X, in nm",
+        ),
+        (
             replace(wishes, source=f"{image}::{folder / 'short_mask.tif'}"),
             VolumeError,
             "name the labels of this",

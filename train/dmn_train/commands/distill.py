@@ -38,7 +38,7 @@ def command(
     placed = student_recipe(teacher, student, steps=steps, init=init, overrides=tuple(set_ or []))
     outcome = train_and_tell(placed, output, resume=resume, overwrite=overwrite)
     if outcome.leads:
-        tell_alarms(outcome)
+        tell_alarms(outcome.alarms)
         typer.echo(_summary(teacher, load_run(output), outcome))
 
 

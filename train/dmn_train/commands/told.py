@@ -1,6 +1,7 @@
 """A training whose progress is told: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import typer
@@ -38,13 +39,12 @@ def train_and_tell(placed: PlacedRecipe, folder: Path, *, resume: bool, overwrit
 def _tell_finished(folder: Path) -> None:
     """Say of a run that was stopped in its last step that it is whole, and what went wrong in it."""
     typer.echo(f"{folder}: the run is finished, the stop came in its last step", err=True)
-    for sentence in load_run(folder).facts["alarms"]:
-        typer.echo(f"warning: {sentence}", err=True)
+    tell_alarms(load_run(folder).facts["alarms"])
 
 
-def tell_alarms(outcome: Outcome) -> None:
+def tell_alarms(alarms: Iterable[str]) -> None:
     """Say what went wrong by the method's own word."""
-    for sentence in outcome.alarms:
+    for sentence in alarms:
         typer.echo(f"warning: {sentence}", err=True)
 
 

@@ -28,7 +28,7 @@ def command(
         typer.echo(note, err=True)
     outcome = train_and_tell(placed, output, resume=resume, overwrite=overwrite)
     if outcome.leads:
-        tell_alarms(outcome)
+        tell_alarms(outcome.alarms)
         typer.echo(_summary(placed, output, outcome))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import final
 
 from dmn_train.lineage import lineage, run_at, starts_of
 from dmn_train.recipe import PlacedRecipe
@@ -53,6 +54,7 @@ class _Reader:
     job: Job | None = None
 
 
+@final
 class _Family:
     """Jobs and all that they come from; every folder is read once."""
 
