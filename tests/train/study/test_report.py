@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dmn_train.select import Rule
 from dmn_train.study.collect import Collection
-from dmn_train.study.figures import draw_bars, draw_fractions
+from dmn_train.study.figures import bars, draw_bars, draw_fractions
 from dmn_train.study.markdown import to_markdown
 from dmn_train.study.placed import PlacedStudy
 from dmn_train.study.places import Places
@@ -154,3 +155,20 @@ def test_figures_are_small_and_the_same_bytes_each_time(
         first = (tmp_path / "once.png").read_bytes()
         assert first == (tmp_path / "again.png").read_bytes()
         assert 2_000 < len(first) < 200_000
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_what_the_bars_mean_is_told_within_the_figure(
+    study: Load, collection: Collection, panels: int
+) -> None:
+    placed = study().study
+    tables = protocol_tables(placed, collection)
+    drawn = bars((tables * panels)[:panels], placed.baseline)
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    (legend,) = drawn.legends
+    told = legend.get_window_extent(canvas.get_renderer())
+    assert told.x0 >= 0
+    assert told.y0 >= 0
+    assert told.x1 <= drawn.bbox.x1
+    assert told.y1 <= drawn.axes[0].get_window_extent().y0

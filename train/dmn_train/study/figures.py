@@ -33,16 +33,26 @@ def draw_bars(tables: tuple[ProtocolTable, ...], baseline: str, path: Path) -> N
         baseline: name of the arm whose mean is a line through those panels that it stands in.
         path: PNG to write.
     """
-    most = max(len(table.lines) for table in tables)
     with style():
-        figure = Figure((PANEL_INCHES * len(tables) + 1.4, 0.34 * most + 1.4), layout="constrained")
-        panels = figure.subplots(1, len(tables), squeeze=False)[0]
-        for axes, table in zip(panels, tables, strict=True):
-            _bars(axes, table, baseline)
-        there = any(line.arm.name == baseline for table in tables for line in table.lines)
-        marks = _bar_marks(baseline if there else None)
-        figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False)
-        save(figure, path)
+        save(bars(tables, baseline), path)
+
+
+def bars(tables: tuple[ProtocolTable, ...], baseline: str) -> Figure:
+    """Return the figure of `draw_bars`."""
+    lines = [line for table in tables for line in table.lines]
+    marks = _bar_marks(
+        baseline if any(line.arm.name == baseline for line in lines) else None,
+        published=any(line.published is not None for line in lines),
+    )
+    columns = len(marks) if len(tables) > 1 else 1  # one panel is too narrow for marks side by side
+    most = max(len(table.lines) for table in tables)
+    height = 0.34 * most + 1.2 + 0.2 * (len(marks) // columns)
+    figure = Figure((PANEL_INCHES * len(tables) + 1.4, height), layout="constrained")
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axes, table in zip(panels, tables, strict=True):
+        _bars(axes, table, baseline)
+    figure.legend(handles=marks, loc="outside lower center", ncols=columns, frameon=False)
+    return figure
 
 
 def _bars(axes: Axes, table: ProtocolTable, baseline: str) -> None:
@@ -62,18 +72,19 @@ def _bars(axes: Axes, table: ProtocolTable, baseline: str) -> None:
     axes.set_title(table.protocol.name)
 
 
-def _bar_marks(baseline: str | None) -> list[Artist]:
-    """Return what the legend of bars explains; None: no panel has a line of a baseline."""
+def _bar_marks(baseline: str | None, *, published: bool) -> list[Artist]:
+    """Return what the legend of bars explains, of a baseline and of published figures where there are any."""
     of_baseline = Line2D(
         [], [], color=SEED_COLOUR, linewidth=0.7, linestyle="--", label=f"mean of {baseline}"
+    )
+    of_published = Line2D(
+        [], [], color=PUBLISHED_COLOUR, marker="D", linestyle="none", fillstyle="none", label="published"
     )
     return [
         Patch(color=BAR_COLOUR, label="mean, whisker: sd over seeds"),
         Line2D([], [], color=SEED_COLOUR, marker=".", linestyle="none", label="one seed"),
         *([of_baseline] if baseline else []),
-        Line2D(
-            [], [], color=PUBLISHED_COLOUR, marker="D", linestyle="none", fillstyle="none", label="published"
-        ),
+        *([of_published] if published else []),
     ]
 
 
