@@ -1,6 +1,7 @@
 """The report's figures: bars of methods, curves of fine-tuning, and outlines on a test slice."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -21,6 +22,7 @@ from dmn_train.validate import PREDICTION_COLOUR, TRUTH_COLOUR, outline
 
 BAR_COLOUR, SEED_COLOUR, PUBLISHED_COLOUR = "#9ab7d3", "#1f3b57", "#c2410c"
 PANEL_INCHES = 3.4
+WORDS_WIDTH = 30
 WINDOW_PX, WINDOW_STEP_PX = 384, 64
 MARKERS = "osD^vP*X"
 
@@ -65,7 +67,9 @@ def _bars(axes: Axes, table: ProtocolTable, baseline: str) -> None:
                 axes.axvline(volume.mean, color=SEED_COLOUR, linewidth=0.7, linestyle="--")
         if line.published is not None:
             axes.plot(line.published, place, "D", color=PUBLISHED_COLOUR, markersize=5, fillstyle="none")
-    axes.set_yticks(range(len(table.lines)), [line.arm.words for line in table.lines])
+    # Words of any length would leave the bars no room.
+    words = [fill(line.arm.words, WORDS_WIDTH) for line in table.lines]
+    axes.set_yticks(range(len(table.lines)), words)
     axes.set_ylim(len(table.lines) - 0.4, -0.6)
     axes.set_xlim(left=0.0)
     axes.set_xlabel("foreground IoU")
